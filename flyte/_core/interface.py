@@ -73,8 +73,13 @@ class NativeInterface:
     inputs: dict[str, tuple[Any, Any]]
     outputs: dict[str, Any]
     docstring: Docstring | None = None
+    output_class: type | None = field(default=None, repr=False, compare=False)
+    """The NamedTuple class that several results come back as; None for a plain tuple."""
     memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What upper rooms compile from this interface, under their own keys; never part of its value."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "memo": {}}
 
     @classmethod
     def from_callable(cls, func: Callable[..., Any]) -> "NativeInterface":
@@ -98,7 +103,8 @@ class NativeInterface:
         hints = _hints(func, name)
         inputs = {p.name: (hints.get(p.name, Any), p.default) for p in parameters.values()}
         outputs = extract_return_annotation(hints.get("return"), name)
-        return cls(inputs, outputs, Docstring(callable_=func) if func.__doc__ else None)
+        docstring = Docstring(callable_=func) if func.__doc__ else None
+        return cls(inputs, outputs, docstring, _named_tuple(hints.get("return")))
 
     @classmethod
     def from_types(
@@ -227,9 +233,14 @@ def extract_return_annotation(annotation: Any, name: str = "") -> dict[str, Any]
                 "and a type of its own; use list[...] or a NamedTuple"
             )
         return {f"o{i}": part for i, part in enumerate(parts)}
-    if isinstance(bare, type) and issubclass(bare, tuple) and hasattr(bare, "_fields"):
-        return dict(typing.get_type_hints(bare, include_extras=True))
+    if named := _named_tuple(bare):
+        return dict(typing.get_type_hints(named, include_extras=True))
     return {"o0": annotation}
+
+
+def _named_tuple(annotation: Any) -> type | None:
+    is_named = isinstance(annotation, type) and issubclass(annotation, tuple) and hasattr(annotation, "_fields")
+    return annotation if is_named else None
 
 
 def describe(annotation: Any) -> str:

@@ -1,0 +1,373 @@
+"""What runs at this moment: the run, the action, and how its calls are dispatched.
+
+One ContextVar holds the current :class:`TaskContext`. The context points to its :class:`Execution`, which holds
+what all actions of a run share. There is no global state beside it, so any number of runs live in one process.
+"""
+
+import asyncio
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Literal
+
+from .clock import Clock, SystemClock
+from .code_bundle import CodeBundle
+from .identity import ActionID, child_name
+
+if TYPE_CHECKING:
+    from .controller import Controller, Recorder
+
+Mode = Literal["local", "remote", "hybrid"]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupData:
+    """The group that calls are made in; shown together and part of their names."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawDataPath:
+    """Where large values of a run are written.
+
+    :param path: a folder or an object-store prefix.
+    """
+
+    path: str
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Execution:
+    """What all actions of one run share.
+
+    :param run_name: name of the run.
+    :param controller: where calls of tasks go.
+    :param recorder: told of every action's start and end, if there is one.
+    :param loop: the event loop that the run was started on; blocking calls from threads are served there.
+    """
+
+    run_name: str
+    controller: "Controller"
+    loop: asyncio.AbstractEventLoop
+    recorder: "Recorder | None" = None
+    mode: Mode = "local"
+    project: str | None = None
+    domain: str | None = None
+    org: str | None = None
+    version: str = ""
+    raw_data_path: str = ""
+    run_base_dir: str = ""
+    env_vars: Mapping[str, str] = field(default_factory=dict)
+    code_bundle: CodeBundle | None = None
+    interactive_mode: bool = False
+    disable_run_cache: bool = False
+    overwrite_cache: bool = False
+    start_time: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    clock: Clock = field(default_factory=SystemClock)
+
+    def action_id(self, name: str) -> ActionID:
+        """Full identity of an action of this run."""
+        return ActionID(name=name, run_name=self.run_name, project=self.project, domain=self.domain, org=self.org)
+
+
+class TaskContext:
+    """The running action, as its body sees it through :func:`flyte.ctx`.
+
+    It is built for every call of a task, so what is rarely asked for (names, paths) is derived when asked.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_call",
+        "_calls",
+        "_name",
+        "attempt_number",
+        "custom_context",
+        "data",
+        "execution",
+        "group",
+        "in_trace",
+        "parent",
+        "runner",
+        "task_name",
+    )
+
+    def __init__(
+        self,
+        execution: Execution,
+        parent: "TaskContext | None",
+        task_name: str,
+        name: str | None,
+        call: tuple[str, str, int] | None = None,
+        attempt_number: int = 0,
+    ) -> None:
+        self.execution = execution
+        self.parent = parent
+        self.task_name = task_name
+        self._name = name
+        self._call = call
+        """inputs hash, identity and sequence of the call, from which the name follows."""
+        self.attempt_number = attempt_number
+        """0 for the first attempt, as in ``FLYTE_ATTEMPT_NUMBER`` (wire-protocol section 5.2)."""
+        self.group: str | None = None
+        self.custom_context: Mapping[str, str] = parent.custom_context if parent is not None else {}
+        self.data: dict[str, Any] = _NOTHING
+        self.in_trace = False
+        self.runner: asyncio.Task[Any] | None = None
+        """The asyncio task that the body runs in; None for a body that runs in a thread."""
+        self._calls: Calls | None = None
+
+    # What a task's body asks ------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Name of the action, unique in its run and the same on every replay."""
+        if self._name is None:
+            assert self._call is not None and self.parent is not None
+            inputs_hash, identity, sequence = self._call
+            self._name = child_name(self.parent.name, inputs_hash, identity, sequence, self.parent.group)
+        return self._name
+
+    @property
+    def action(self) -> ActionID:
+        """Identity of the action."""
+        return self.execution.action_id(self.name)
+
+    @property
+    def task_action(self) -> ActionID:
+        """Identity of the running task's action, also inside a traced function."""
+        context = self
+        while context.in_trace and context.parent is not None:
+            context = context.parent
+        return context.action
+
+    @property
+    def group_data(self) -> GroupData | None:
+        """The group that calls made now belong to."""
+        return GroupData(self.group) if self.group else None
+
+    @property
+    def mode(self) -> Mode:
+        """``"local"`` in this process, ``"remote"`` in a container."""
+        return self.execution.mode
+
+    @property
+    def version(self) -> str:
+        """Version of the code that runs."""
+        return self.execution.version
+
+    @property
+    def run_base_dir(self) -> str:
+        """Folder or prefix of the run's metadata."""
+        return self.execution.run_base_dir
+
+    @property
+    def raw_data_path(self) -> RawDataPath:
+        """Where large values are written."""
+        return RawDataPath(path=self.execution.raw_data_path)
+
+    @property
+    def output_path(self) -> str:
+        """Where this action's outputs and report go."""
+        return f"{self.execution.run_base_dir}/{self.name}"
+
+    @property
+    def input_path(self) -> str:
+        """Where this action's inputs are."""
+        return f"{self.execution.run_base_dir}/{self.name}/inputs.pb"
+
+    @property
+    def code_bundle(self) -> CodeBundle | None:
+        """The code that runs, if it came as a bundle."""
+        return self.execution.code_bundle
+
+    @property
+    def run_start_time(self) -> datetime:
+        """When the run was started, in UTC."""
+        return self.execution.start_time
+
+    @property
+    def interactive_mode(self) -> bool:
+        """Whether the run was started from a notebook."""
+        return self.execution.interactive_mode
+
+    @property
+    def disable_run_cache(self) -> bool:
+        """Whether caching is off for this run."""
+        return self.execution.disable_run_cache
+
+    @property
+    def checkpoint(self) -> Any:
+        """Not available yet."""
+        raise NotImplementedError("ctx().checkpoint is not available in this version of flyte")
+
+    @property
+    def report(self) -> Any:
+        """Not available yet."""
+        raise NotImplementedError("ctx().report is not available in this version of flyte")
+
+    def is_in_cluster(self) -> bool:
+        """Whether the task runs in a container of a control plane."""
+        return self.execution.mode == "remote"
+
+    def __repr__(self) -> str:
+        return f"TaskContext(run={self.execution.run_name!r}, action={self.name!r}, task={self.task_name!r})"
+
+    # What a controller needs ------------------------------------------------------------------------------------
+
+    @property
+    def calls(self) -> "Calls":
+        """What is known of the calls that this action makes."""
+        if self._calls is None:
+            with _lock:  # a sync body may call from several threads
+                if self._calls is None:
+                    self._calls = Calls()
+        return self._calls
+
+    @property
+    def made_calls(self) -> bool:
+        """Whether the action may have called anything."""
+        return self._calls is not None
+
+    def variant(
+        self, *, group: str | None = None, custom_context: Mapping[str, str] | None = None
+    ) -> "TaskContext":
+        """The same action with another group or custom context; what is known of its calls is shared."""
+        copy = TaskContext(self.execution, self.parent, self.task_name, self._name, self._call, self.attempt_number)
+        copy.group = group if group is not None else self.group
+        copy.custom_context = custom_context if custom_context is not None else self.custom_context
+        copy.data = self.data
+        copy.in_trace = self.in_trace
+        copy.runner = self.runner
+        copy._calls = self.calls
+        return copy
+
+
+class Calls:
+    """The calls that one action makes: how often each was made, and which still run."""
+
+    __slots__ = ("_running", "_sequences", "cancelled")
+
+    def __init__(self) -> None:
+        self._sequences: dict[tuple[str, str, str | None], int] = {}
+        self._running: set[asyncio.Task[Any]] = set()
+        self.cancelled = False
+        """Set when the action was cancelled or its time was up: it may start nothing more."""
+
+    def next_sequence(self, identity: str, inputs_hash: str, group: str | None) -> int:
+        """How many equal calls were made, this one included; the first is 1."""
+        key = (identity, inputs_hash, group)
+        with _lock:
+            sequence = self._sequences.get(key, 0) + 1
+            self._sequences[key] = sequence
+        return sequence
+
+    def started(self, task: "asyncio.Task[Any]") -> None:
+        """A child runs in an asyncio task of its own."""
+        self._running.add(task)
+
+    def ended(self, task: "asyncio.Task[Any]") -> None:
+        """That child has ended."""
+        self._running.discard(task)
+
+    def running(self) -> list["asyncio.Task[Any]"]:
+        """Children that have not ended."""
+        return [task for task in list(self._running) if not task.done()]
+
+
+_NOTHING: dict[str, Any] = {}
+_lock = threading.Lock()
+
+
+class NullTaskContext:
+    """What :func:`flyte.ctx` gives outside a task: false, and every question is answered with an error."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "NullTaskContext()"
+
+    def __getattr__(self, name: str) -> Any:
+        from flyte.errors import NotInTaskContextError
+
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NotInTaskContextError(
+            "NotInTaskContext", f"flyte.ctx().{name} was asked for outside a running task; use it inside a task's body"
+        )
+
+
+NULL_TASK_CONTEXT = NullTaskContext()
+
+current: ContextVar[TaskContext | None] = ContextVar("flyte_task_context", default=None)
+"""The running action of this context; None outside a run."""
+
+_ambient_custom: ContextVar[Mapping[str, str] | None] = ContextVar("flyte_custom_context", default=None)
+
+
+def ctx() -> TaskContext:
+    """The context of the running task.
+
+    Outside a task the answer is an object that is false in a condition; asking it for anything raises
+    :class:`flyte.errors.NotInTaskContextError`.
+    """
+    return current.get() or NULL_TASK_CONTEXT  # type: ignore[return-value]
+
+
+def get_custom_context() -> dict[str, str]:
+    """The custom context in force: strings that travel with a run to each of its tasks."""
+    context = current.get()
+    return dict(context.custom_context if context is not None else (_ambient_custom.get() or {}))
+
+
+@contextmanager
+def custom_context(**context: str) -> Iterator[None]:
+    """Add strings that travel with every run or task started in the ``with`` block.
+
+    :raises TypeError: a value is not a string.
+    """
+    for key, value in context.items():
+        if not isinstance(value, str):
+            raise TypeError(f"custom_context({key}=...) takes strings, but got {type(value).__name__} {value!r}")
+    merged = {**get_custom_context(), **context}
+    task_context = current.get()
+    if task_context is None:
+        token = _ambient_custom.set(merged)
+        try:
+            yield
+        finally:
+            _ambient_custom.reset(token)
+        return
+    task_token = current.set(task_context.variant(custom_context=merged))
+    try:
+        yield
+    finally:
+        current.reset(task_token)
+
+
+@contextmanager
+def group(name: str) -> Iterator[None]:
+    """Show the tasks called in the ``with`` block together, under ``name``.
+
+    The name is part of the names of the actions, so the same call in two groups is two actions. Outside a run it does
+    nothing.
+
+    :param name: shown to readers; not empty.
+    :raises ValueError: an empty name.
+    """
+    if not name:
+        raise ValueError("flyte.group(name) needs a name that is not empty")
+    context = current.get()
+    if context is None:
+        yield
+        return
+    token = current.set(context.variant(group=name))
+    try:
+        yield
+    finally:
+        current.reset(token)
