@@ -51,7 +51,7 @@ class Execution:
     """
 
     run_name: str
-    controller: "Controller"
+    controller: "Controller | None"
     loop: asyncio.AbstractEventLoop
     recorder: "Recorder | None" = None
     mode: Mode = "local"

@@ -28,7 +28,7 @@ def lazy_face(
         if target is None:
             if missing and name in missing:
                 raise AttributeError(f"{face}.{name} is not available in this version: {missing[name]}")
-            raise AttributeError(f"module {face!r} has no attribute {name!r}{_nearest(name, table)}")
+            raise AttributeError(f"module {face!r} has no attribute {name!r}{nearest(name, table)}")
         module, _, attribute = target.partition(":")
         value = getattr(importlib.import_module(module), attribute or name)
         if isinstance(value, (type, FunctionType)) and value.__module__.startswith("flyte._"):
@@ -42,7 +42,8 @@ def lazy_face(
     return __getattr__, __dir__, sorted(table)
 
 
-def _nearest(name: str, table: Mapping[str, str]) -> str:
+def nearest(name: str, table: "Mapping[str, object] | list[str]") -> str:
+    """A hint naming the entry of ``table`` that ``name`` was probably meant to be; empty when none is close."""
     # difflib is only worth its import once somebody has mistyped.
     from difflib import get_close_matches
 

@@ -73,15 +73,15 @@ def _settle(future: "asyncio.Future[Any]", result: Any, error: BaseException | N
         future.set_exception(error)
 
 
-def run_in_thread(call: Callable[..., T], *args: Any) -> "asyncio.Future[T]":
-    """Start ``call(*args)`` in a thread with a copy of this context; must be called from a running event loop.
+def run_in_thread(call: Callable[..., T], *args: Any, **kwargs: Any) -> "asyncio.Future[T]":
+    """Start ``call(*args, **kwargs)`` in a thread with a copy of this context; must be called from a running event loop.
 
     The future may be cancelled or dropped; the thread then runs to its end and the result is discarded.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
     context = copy_context()
-    job = (lambda: context.run(call, *args), loop, future)
+    job = (lambda: context.run(call, *args, **kwargs), loop, future)
     try:
         _idle.pop().jobs.put(job)
     except IndexError:
