@@ -11,14 +11,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from .clock import Clock, SystemClock
 from .code_bundle import CodeBundle
+from .controller import Controller, Recorder
 from .identity import ActionID, child_name
-
-if TYPE_CHECKING:
-    from .controller import Controller, Recorder
 
 Mode = Literal["local", "remote", "hybrid"]
 
@@ -51,9 +49,9 @@ class Execution:
     """
 
     run_name: str
-    controller: "Controller | None"
+    controller: Controller | None
     loop: asyncio.AbstractEventLoop
-    recorder: "Recorder | None" = None
+    recorder: Recorder | None = None
     mode: Mode = "local"
     project: str | None = None
     domain: str | None = None

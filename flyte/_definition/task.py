@@ -10,7 +10,7 @@ import inspect
 import weakref
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Self, TypeVar, cast, overload
+from typing import Any, Generic, Literal, ParamSpec, Self, TypeVar, cast, overload
 
 from flyte._core.code_bundle import SerializationContext
 from flyte._core.context import TaskContext, current
@@ -26,6 +26,7 @@ from flyte.errors import (
 )
 
 from .documentation import Documentation
+from .environment import Environment
 from .image import Image
 from .link import Link
 from .pod import PodTemplate
@@ -43,12 +44,10 @@ from .resources import Resources
 from .secret import SecretRequest
 from .trigger import Trigger
 
-if TYPE_CHECKING:
-    from .task_environment import TaskEnvironment
-
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 MAX_INLINE_IO_BYTES = 10 * 1024 * 1024
 """Default limit of what travels inside the messages of one call: 10 MiB (wire-protocol section 4.2)."""
@@ -126,7 +125,7 @@ class TaskTemplate(Generic[P, R, F]):
     entrypoint: bool = False
     produces_artifacts: bool = False
 
-    parent_env: "weakref.ReferenceType[TaskEnvironment] | None" = field(default=None, repr=False)
+    parent_env: weakref.ReferenceType[Environment] | None = field(default=None, repr=False)
     parent_env_name: str | None = None
     max_inline_io_bytes: int = MAX_INLINE_IO_BYTES
     triggers: tuple[Trigger, ...] = field(default_factory=tuple)
@@ -205,7 +204,8 @@ class TaskTemplate(Generic[P, R, F]):
                 f"sync task {self.name!r} was called in the blocking way from async code, which would park the event "
                 f"loop and can hang the run; write 'await {self.short_name}.aio(...)' instead"
             )
-        return wait_in_thread(context, controller_of(context, self.name).submit_sync(self, *args, **kwargs))
+        controller = controller_of(context, self.name)
+        return wait_in_thread(context, controller.submit(self, *args, **kwargs))
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the task from async code, whether its function is sync or async.
@@ -404,11 +404,12 @@ class AsyncFunctionTaskTemplate(TaskTemplate[P, R, F]):
         )
 
 
-def wait_in_thread(context: TaskContext, future: "concurrent.futures.Future[Any]") -> Any:
-    """Block this thread until a child of ``context`` has ended.
+def wait_in_thread(context: TaskContext, call: Coroutine[Any, Any, T]) -> T:
+    """Run ``call`` on the run's event loop and block this thread until it has ended.
 
-    :raises asyncio.CancelledError: the action was cancelled meanwhile.
+    :raises asyncio.CancelledError: the action of ``context`` was cancelled meanwhile.
     """
+    future = asyncio.run_coroutine_threadsafe(call, context.execution.loop)
     try:
         return future.result()
     except concurrent.futures.CancelledError:
