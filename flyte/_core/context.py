@@ -66,6 +66,8 @@ class Execution:
     overwrite_cache: bool = False
     start_time: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     clock: Clock = field(default_factory=SystemClock)
+    closing: bool = False
+    """The run was cancelled as a whole; what its bodies raise from now on is part of that."""
 
     def action_id(self, name: str) -> ActionID:
         """Full identity of an action of this run."""
@@ -81,9 +83,9 @@ class TaskContext:
     __slots__ = (
         "__weakref__",
         "_call",
-        "_calls",
         "_name",
         "attempt_number",
+        "calls",
         "custom_context",
         "data",
         "execution",
@@ -117,7 +119,7 @@ class TaskContext:
         self.in_trace = False
         self.runner: asyncio.Task[Any] | None = None
         """The asyncio task that the body runs in; None for a body that runs in a thread."""
-        self._calls: Calls | None = None
+        self.calls = Calls(parent.calls if parent is not None else None)
 
     # What a task's body asks ------------------------------------------------------------------------------------
 
@@ -217,20 +219,6 @@ class TaskContext:
 
     # What a controller needs ------------------------------------------------------------------------------------
 
-    @property
-    def calls(self) -> "Calls":
-        """What is known of the calls that this action makes."""
-        if self._calls is None:
-            with _lock:  # a sync body may call from several threads
-                if self._calls is None:
-                    self._calls = Calls()
-        return self._calls
-
-    @property
-    def made_calls(self) -> bool:
-        """Whether the action may have called anything."""
-        return self._calls is not None
-
     def variant(
         self, *, group: str | None = None, custom_context: Mapping[str, str] | None = None
     ) -> "TaskContext":
@@ -241,40 +229,59 @@ class TaskContext:
         copy.data = self.data
         copy.in_trace = self.in_trace
         copy.runner = self.runner
-        copy._calls = self.calls
+        copy.calls = self.calls
         return copy
 
 
 class Calls:
-    """The calls that one action makes: how often each was made, and which still run."""
+    """The calls that one action makes: how often each was made, and which still run.
 
-    __slots__ = ("_running", "_sequences", "cancelled")
+    :param owner: the calls of the action's parent, which takes over what still runs when the action has succeeded.
+    """
 
-    def __init__(self) -> None:
-        self._sequences: dict[tuple[str, str, str | None], int] = {}
-        self._running: set[asyncio.Task[Any]] = set()
-        self.cancelled = False
-        """Set when the action was cancelled or its time was up: it may start nothing more."""
+    __slots__ = ("_running", "_sequences", "closed", "owner", "succeeded")
+
+    def __init__(self, owner: "Calls | None") -> None:
+        self.owner = owner
+        self.closed = False
+        """The action was cancelled, failed or ran out of time: it may start nothing more."""
+        self.succeeded = False
+        """The action has ended well; what it left running is its parent's."""
+        self._sequences: dict[tuple[str, str, str | None], int] | None = None
+        self._running: set[asyncio.Task[Any]] | None = None
 
     def next_sequence(self, identity: str, inputs_hash: str, group: str | None) -> int:
         """How many equal calls were made, this one included; the first is 1."""
         key = (identity, inputs_hash, group)
-        with _lock:
-            sequence = self._sequences.get(key, 0) + 1
-            self._sequences[key] = sequence
+        with _lock:  # a sync body may call from several threads
+            if self._sequences is None:
+                self._sequences = {}
+            self._sequences[key] = sequence = self._sequences.get(key, 0) + 1
         return sequence
+
+    def responsible(self) -> "Calls":
+        """These calls, or those of the nearest ancestor that still runs."""
+        calls = self
+        while calls.succeeded and calls.owner is not None:
+            calls = calls.owner
+        return calls
 
     def started(self, task: "asyncio.Task[Any]") -> None:
         """A child runs in an asyncio task of its own."""
+        if self._running is None:
+            with _lock:
+                if self._running is None:
+                    self._running = set()
         self._running.add(task)
 
     def ended(self, task: "asyncio.Task[Any]") -> None:
         """That child has ended."""
-        self._running.discard(task)
+        if self._running is not None:
+            self._running.discard(task)
 
     def running(self) -> list["asyncio.Task[Any]"]:
         """Children that have not ended."""
-        return [task for task in list(self._running) if not task.done()]
+        return [task for task in list(self._running or ()) if not task.done()]
 
 
 _NOTHING: dict[str, Any] = {}

@@ -29,9 +29,12 @@ class Controller(ABC):
         """
 
     async def trace(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Run a function decorated with ``flyte.trace``; the default only calls it."""
-        result = function(*args, **kwargs)
-        return await result if hasattr(result, "__await__") else result
+        """Run an async function decorated with ``flyte.trace``; the default only calls it."""
+        return await function(*args, **kwargs)
+
+    def trace_sync(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run a sync function decorated with ``flyte.trace``; the default only calls it."""
+        return function(*args, **kwargs)
 
     async def finalize(self, action: ActionID) -> None:  # noqa: B027 - a hook that most controllers do not need
         """The action has ended and will make no more calls."""

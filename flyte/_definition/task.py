@@ -428,8 +428,8 @@ def refuse_call(context: TaskContext, callee: str) -> None:
             f"task {callee!r} was called inside the traced function {context.task_name!r}; a trace records one step, "
             "so call tasks from the task itself"
         )
-    if context.made_calls and context.calls.cancelled:
-        raise ActionAbortedError(f"action {context.name!r} was cancelled, so it cannot start {callee!r}")
+    if context.calls.responsible().closed:
+        raise ActionAbortedError(f"action {context.name!r} has ended, so it cannot start {callee!r}")
 
 
 def controller_of(context: TaskContext, callee: str) -> Controller:

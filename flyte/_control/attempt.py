@@ -1,0 +1,300 @@
+"""One attempt of one task: arguments in, body, result out, and what a failure becomes.
+
+This is the same for every controller that runs bodies in its own process. What is fixed for a task is compiled once
+into a :class:`Plan`; an attempt looks nothing up.
+"""
+
+import asyncio
+import hashlib
+import os
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+from flyte._core.context import TaskContext, current
+from flyte._core.environ import environment
+from flyte._core.identity import hash_data
+from flyte._core.log import logger
+from flyte._core.threads import run_in_thread
+from flyte._definition.policy import Cache, FunctionBodyPolicy, RetryStrategy, VersionParameters, timeout_from_request
+from flyte._definition.secret import secrets_from_request
+from flyte._definition.task import AsyncFunctionTaskTemplate, TaskTemplate
+from flyte.errors import (
+    BaseRuntimeError,
+    InlineIOMaxBytesBreached,
+    NonRecoverableError,
+    RuntimeDataValidationError,
+    RuntimeUserError,
+    user_error_from,
+)
+from flyte.types._interface import interface_hash
+
+from .boundary import boundary_of, calls_by_name
+from .secrets import secret_environment
+
+GRACE_S = 1.0
+"""How long a cancelled body may clean up before it is abandoned; with it, Ctrl-C ends a run within 2 seconds."""
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+class Plan:
+    """All that an attempt needs to know of its task, compiled once."""
+
+    __slots__ = (
+        "_identity",
+        "boundary",
+        "by_name",
+        "env_vars",
+        "func",
+        "is_sync",
+        "limit_bytes",
+        "name",
+        "overhead_bytes",
+        "plain",
+        "retries",
+        "secrets",
+        "supervised",
+        "task",
+        "timeout",
+    )
+
+    def __init__(self, task: TaskTemplate[Any, Any, Any]) -> None:
+        kind = type(task)
+        self.task = task
+        self.name = task.name
+        self.boundary = boundary_of(task.interface)
+        self.limit_bytes = task.max_inline_io_bytes
+        self.overhead_bytes = sum(len(prefix) + 1 for prefix in self.boundary.prefixes)
+        self.func = getattr(task, "func", None)
+        # A template that does nothing of its own around its function needs no call of execute().
+        self.plain = (
+            self.func is not None
+            and kind.execute is AsyncFunctionTaskTemplate.execute
+            and kind.pre is TaskTemplate.pre
+            and kind.post is TaskTemplate.post
+        )
+        self.is_sync = task._call_as_synchronous
+        self.by_name = self.func is not None and calls_by_name(self.func)
+        self.env_vars: Mapping[str, str] = task.env_vars or {}
+        self.secrets = secrets_from_request(task.secrets)
+        self.retries: RetryStrategy = task.retries  # type: ignore[assignment]  # normalised by the template
+        self.timeout = timeout_from_request(task.timeout)
+        self.supervised = self.timeout is not None or self.retries.count > 0
+        self._identity: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """Hash of what is called: name, interface and version (wire-protocol section 6.2)."""
+        if self._identity is None:
+            text = f"{self.name}-{interface_hash(self.task.interface)}-{discovery_version(self.task)}"
+            self._identity = hash_data(text.encode())
+        return self._identity
+
+
+def plan_of(task: TaskTemplate[Any, Any, Any]) -> Plan:
+    """The compiled form of ``task``; made once, and again when a field has been set."""
+    compiled = task.__dict__.get("_compiled")
+    if compiled is None:
+        compiled = task.__dict__["_compiled"] = Plan(task)
+    return compiled
+
+
+def discovery_version(task: TaskTemplate[Any, Any, Any]) -> str:
+    """What distinguishes one version of a task's code from another (wire-protocol section 4.5)."""
+    func = getattr(task, "func", None)
+    if func is None:
+        return ""
+    cache = task.cache
+    parameters = VersionParameters(func=func, image=None)
+    try:
+        if isinstance(cache, Cache) and cache.is_enabled():
+            return cache.get_version(parameters)
+        return FunctionBodyPolicy().get_version("", parameters)
+    except (OSError, TypeError):  # typed at a prompt or generated: there is no source to read
+        code = getattr(func, "__code__", None)
+        return hashlib.sha256(code.co_code).hexdigest() if code is not None else ""
+
+
+async def run_attempt(
+    plan: Plan, context: TaskContext, values: Sequence[Any], inline_bytes: int, variables: Mapping[str, str]
+) -> Any:
+    """Run the body once and give its result as the caller sees it.
+
+    :param values: the arguments, already isolated, in the order of the interface.
+    :param inline_bytes: what the inputs count against ``max_inline_io_bytes``.
+    :param variables: environment variables of the run, shown to every body.
+    :raises BaseRuntimeError: what the body raised, which is also of the user's own class.
+    :raises asyncio.CancelledError: the attempt was cancelled.
+    """
+    context.runner = asyncio.current_task()
+    recorder = context.execution.recorder
+    if recorder is not None:
+        recorder.action_started(context)
+    token = current.set(context)
+    failure: BaseException | None = None
+    result: Any = None
+    try:
+        if variables or plan.env_vars or plan.secrets:
+            with ExitStack() as stack:
+                stack.enter_context(environment({**variables, **plan.env_vars}))
+                if plan.secrets:
+                    stack.enter_context(environment(secret_environment(plan.name, plan.secrets)))
+                result = await _run_body(plan, values)
+        elif plan.plain and not plan.is_sync and not plan.by_name:
+            result = await plan.func(*values)  # type: ignore[misc]
+            while hasattr(result, "__await__"):
+                result = await result
+        else:
+            result = await _run_body(plan, values)
+        boundary = plan.boundary
+        if boundary.awaits:
+            result, size = await boundary.give_awaiting(plan.name, result)
+        else:
+            result, size = boundary.give(plan.name, result)
+        if inline_bytes + size > plan.limit_bytes:
+            raise inline_breach(plan, inline_bytes, size)
+    except BaseException as error:
+        failure = error
+    finally:
+        current.reset(token)
+    if failure is None:
+        context.calls.succeeded = True
+        if left := context.calls.running():
+            _hand_over(context, left)
+        return result
+    context.calls.closed = True
+    try:
+        if left := context.calls.running():
+            await stop(left)
+        raise failure_of(failure, plan, context)
+    finally:
+        del failure  # an exception and the frame that holds it would keep each other alive
+
+
+async def _run_body(plan: Plan, values: Sequence[Any]) -> Any:
+    names = plan.boundary.names
+    if not plan.plain:
+        return await plan.task.execute(**dict(zip(names, values, strict=True)))
+    func: Any = plan.func
+    if plan.is_sync:
+        if plan.by_name:
+            result = await run_in_thread(func, **dict(zip(names, values, strict=True)))
+        else:
+            result = await run_in_thread(func, *values)
+    elif plan.by_name:
+        result = await func(**dict(zip(names, values, strict=True)))
+    else:
+        result = await func(*values)
+    while hasattr(result, "__await__"):  # also a gather that the body returned without awaiting it
+        result = await result
+    return result
+
+
+def inline_breach(plan: Plan, inputs_bytes: int, outputs_bytes: int = 0) -> InlineIOMaxBytesBreached:
+    """The error for values that are too large to travel inside the messages."""
+    parts = f"inputs of {inputs_bytes:,} bytes"
+    if outputs_bytes:
+        parts = f"{parts} and outputs of {outputs_bytes:,} bytes"
+    return InlineIOMaxBytesBreached(
+        f"task {plan.name!r} passes {parts} inline, but max_inline_io_bytes is {plan.limit_bytes:,}; pass large values "
+        "as a file or a data frame, or raise the limit with override(max_inline_io_bytes=...)"
+    )
+
+
+# Failures -----------------------------------------------------------------------------------------------------------
+
+
+def failure_of(error: BaseException, plan: Plan, context: TaskContext) -> BaseException:
+    """What the caller sees of ``error``: the user's class and frames, and a note that says where it happened."""
+    error.__traceback__ = without_own_frames(error.__traceback__)
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is None or task.cancelling() or context.execution.closing:
+            return error
+        # Nobody cancelled this action: the body awaited something that was cancelled, which is a failure of its own.
+        failed: BaseException = RuntimeUserError(
+            "CancelledError", f"task {plan.name!r} awaited something that was cancelled: {error}"
+        )
+        failed.__cause__ = error
+    elif isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+        return error
+    else:
+        failed = user_error_from(error)
+    state = failed.__dict__
+    if "_flyte_action" not in state:
+        state["_flyte_action"] = context.name
+        attempts = plan.retries.count + 1
+        failed.add_note(
+            f"in task {plan.name!r}, attempt {context.attempt_number + 1} of {attempts}, "
+            f"action {context.name} of run {context.execution.run_name}"
+        )
+    return failed
+
+
+def is_recoverable(error: BaseException) -> bool:
+    """Whether another attempt could end differently.
+
+    Only what the user declared final, and what depends on the values alone, is not.
+    """
+    final = (NonRecoverableError, InlineIOMaxBytesBreached, RuntimeDataValidationError)
+    return isinstance(error, BaseRuntimeError) and not isinstance(error, final)
+
+
+def without_own_frames(trace: TracebackType | None) -> TracebackType | None:
+    """``trace`` without the frames of this package, so that a reader sees their own code.
+
+    Examples and tests that live inside the package's folder are nobody's machinery, but there are none.
+    """
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        trace = trace.tb_next
+    link = trace
+    while link is not None and link.tb_next is not None:
+        if link.tb_next.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+            link.tb_next = link.tb_next.tb_next
+        else:
+            link = link.tb_next
+    return trace
+
+
+# Children that outlive their parent's body ----------------------------------------------------------------------------
+
+
+def _hand_over(context: TaskContext, tasks: Iterable["asyncio.Task[Any]"]) -> None:
+    owner = context.calls.responsible()
+    for task in tasks:
+        owner.started(task)
+        task.add_done_callback(owner.ended)
+
+
+async def stop(tasks: Iterable["asyncio.Task[Any]"], grace_s: float = GRACE_S) -> list["asyncio.Task[Any]"]:
+    """Cancel ``tasks``, wait until they have cleaned up, at most ``grace_s`` seconds, and give those that have not."""
+    loop = asyncio.get_running_loop()
+    here = []
+    for task in tasks:
+        if task.get_loop() is loop:
+            task.cancel()
+            here.append(task)
+        else:  # started by asyncio.run() inside a sync body's thread
+            task.get_loop().call_soon_threadsafe(task.cancel)
+    if not here:
+        return []
+    _, left = await asyncio.wait(here, timeout=grace_s)
+    for task in here:
+        if task.done() and not task.cancelled():
+            task.exception()  # seen: a failure during clean-up is not reported a second time by the event loop
+    if left:
+        logger.warning(
+            "%d tasks did not end within %g s of being cancelled and were abandoned: %s",
+            len(left),
+            grace_s,
+            ", ".join(_where(task) for task in left),
+        )
+    return list(left)
+
+
+def _where(task: "asyncio.Task[Any]") -> str:
+    frames = task.get_stack(limit=1)
+    return traceback.format_list(traceback.extract_stack(frames[0], limit=1))[0].strip() if frames else repr(task)

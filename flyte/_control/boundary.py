@@ -1,0 +1,155 @@
+"""Values on their way into and out of a task, compiled once for each interface.
+
+What crosses is isolated: the receiver sees what it would see on another machine, never the sender's own mutable
+object. Controllers call this; it knows codecs, not tasks' policies.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flyte._core.interface import NativeInterface
+from flyte.errors import RuntimeDataValidationError, TypeTransformerFailedError
+from flyte.types._engine import codec_for
+
+_MEMO = "boundary"
+
+
+class Boundary:
+    """How the values of one interface cross: a codec for each parameter and result, looked up once."""
+
+    __slots__ = ("awaits", "inputs", "interface", "names", "output_class", "outputs", "prefixes", "single", "takers")
+
+    def __init__(self, interface: NativeInterface) -> None:
+        self.interface = interface
+        self.names = tuple(interface.inputs)
+        self.inputs = [codec_for(annotation) for annotation, _ in interface.inputs.values()]
+        self.outputs = [(name, codec_for(annotation)) for name, annotation in interface.outputs.items()]
+        self.output_class = interface.output_class
+        # Canonical bytes of the inputs: name + ":" + value + ";" for each (wire-protocol section 6.2).
+        self.prefixes = [f"{name}:".encode() for name in self.names]
+        self.takers = [codec.transfer for codec in self.inputs]
+        self.awaits = any(c.awaits for c in self.inputs) or any(c.awaits for _, c in self.outputs)
+        # One plain result is by far the commonest case.
+        alone = len(self.outputs) == 1 and not self.awaits and self.output_class is None
+        self.single = self.outputs[0][1].transfer if alone else None
+
+    def take(self, task_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[Any], bytes]:
+        """The values as the body gets them, in order, and the canonical bytes of all of them.
+
+        :raises TypeError: an argument of the wrong type, unknown, or given twice.
+        :raises ValueError: too many arguments, or a required one is missing.
+        """
+        values = args if not kwargs and len(args) == len(self.names) else self._bind(task_name, args, kwargs)
+        taken = []
+        pieces = []
+        position = 0
+        try:
+            for take in self.takers:
+                value, data = take(values[position])
+                taken.append(value)
+                pieces.append(b"%b%b;" % (self.prefixes[position], data))
+                position += 1
+        except TypeTransformerFailedError as error:
+            raise self._refusal(task_name, position, error) from error.__cause__
+        return taken, b"".join(pieces)
+
+    async def take_awaiting(
+        self, task_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Sequence[Any], bytes]:
+        """:meth:`take` where a value's conversion has to wait for something."""
+        values = self._bind(task_name, args, kwargs)
+        taken = []
+        pieces = []
+        for position, codec in enumerate(self.inputs):
+            try:
+                value, data = await codec.transfer_async(values[position])
+            except TypeTransformerFailedError as error:
+                raise self._refusal(task_name, position, error) from error.__cause__
+            taken.append(value)
+            pieces.append(b"%b%b;" % (self.prefixes[position], data))
+        return taken, b"".join(pieces)
+
+    def give(self, task_name: str, result: Any) -> tuple[Any, int]:
+        """The result as the caller gets it, and its size in bytes.
+
+        :raises RuntimeDataValidationError: the result is not what the annotation says.
+        """
+        if self.single is not None:
+            try:
+                value, data = self.single(result)
+            except TypeTransformerFailedError as error:
+                raise RuntimeDataValidationError(self.outputs[0][0], error, task_name) from error.__cause__
+            return value, len(data)
+        received = []
+        size = 0
+        for (name, codec), value in zip(self.outputs, self._results(task_name, result), strict=True):
+            try:
+                value, data = codec.transfer(value)
+            except TypeTransformerFailedError as error:
+                raise RuntimeDataValidationError(name, error, task_name) from error.__cause__
+            received.append(value)
+            size += len(data)
+        return self._join(received), size
+
+    async def give_awaiting(self, task_name: str, result: Any) -> tuple[Any, int]:
+        """:meth:`give` where a value's conversion has to wait for something."""
+        received = []
+        size = 0
+        for (name, codec), value in zip(self.outputs, self._results(task_name, result), strict=True):
+            try:
+                value, data = await codec.transfer_async(value)
+            except TypeTransformerFailedError as error:
+                raise RuntimeDataValidationError(name, error, task_name) from error.__cause__
+            received.append(value)
+            size += len(data)
+        return self._join(received), size
+
+    def _bind(self, task_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Any]:
+        try:
+            return self.interface.bind(args, kwargs)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"task {task_name!r} {error}") from None
+
+    def _refusal(self, task_name: str, position: int, error: TypeTransformerFailedError) -> TypeTransformerFailedError:
+        return type(error)(f"task {task_name!r}: parameter {self.names[position]!r}: {error}")
+
+    def _results(self, task_name: str, result: Any) -> Sequence[Any]:
+        count = len(self.outputs)
+        if count == 1 and self.output_class is None:
+            return (result,)
+        if count == 0:
+            if result is None:
+                return ()
+            raise RuntimeDataValidationError(
+                "return",
+                f"returned a {type(result).__name__}, but its function declares no result; add '-> "
+                f"{type(result).__name__}' or return nothing",
+                task_name,
+            )
+        if not isinstance(result, (tuple, list)) or len(result) != count:
+            got = f"{len(result)} values" if isinstance(result, (tuple, list)) else f"a {type(result).__name__}"
+            names = ", ".join(name for name, _ in self.outputs)
+            raise RuntimeDataValidationError("return", f"must be {count} values ({names}), but is {got}", task_name)
+        return result
+
+    def _join(self, received: list[Any]) -> Any:
+        if self.output_class is not None:
+            return self.output_class(*received)
+        if len(received) == 1:
+            return received[0]
+        return tuple(received) if received else None
+
+
+def boundary_of(interface: NativeInterface) -> Boundary:
+    """The compiled form of ``interface``, made once."""
+    compiled = interface.memo.get(_MEMO)
+    if compiled is None:
+        compiled = interface.memo[_MEMO] = Boundary(interface)
+    return compiled  # type: ignore[no-any-return]
+
+
+def calls_by_name(func: Callable[..., Any]) -> bool:
+    """Whether some parameter of ``func`` can only be passed by name."""
+    code = getattr(inspect.unwrap(func), "__code__", None)
+    return bool(code.co_kwonlyargcount) if code is not None else True

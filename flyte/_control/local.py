@@ -1,0 +1,234 @@
+"""LocalController: runs every call in this process, on the event loop that made it."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+from flyte._core.context import Execution, TaskContext, current
+from flyte._core.controller import Controller
+from flyte._core.identity import ROOT_ACTION, ActionPhase, hash_data
+from flyte._definition.policy import Timeout
+from flyte._definition.task import TaskTemplate, refuse_call
+from flyte.errors import (
+    DeadlineExceededError,
+    MaxQueuedTimeExceededError,
+    MaxRuntimeExceededError,
+    RuntimeSystemError,
+    TaskTimeoutError,
+)
+
+from .attempt import Plan, failure_of, inline_breach, is_recoverable, plan_of, run_attempt, stop
+from .trace import begin_trace
+
+T = TypeVar("T")
+
+
+class LocalController(Controller):
+    """Runs tasks in this process.
+
+    A call runs in the asyncio task that awaits it, so cancelling the caller cancels it; what a body starts beside
+    itself (``asyncio.gather``, ``create_task``) is cancelled when the body fails or is cancelled. A sync body runs in a
+    thread.
+    """
+
+    def submit(self, task: TaskTemplate[Any, Any, Any], /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        """Run ``task`` as a child of the current action; see :class:`flyte.extend.Controller`."""
+        plan = plan_of(task)
+        if plan.supervised:
+            # Waiting begins with the call, not when the event loop first finds time for it.
+            return self._run(plan, args, kwargs, current_execution(task).clock.monotonic())
+        return self._run(plan, args, kwargs, 0.0)
+
+    async def _run(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any], called_at: float) -> Any:
+        parent = current.get()
+        if parent is None:
+            raise RuntimeSystemError("NoRun", f"task {plan.name!r} was submitted outside a run; use flyte.run()")
+        owner = parent.calls
+        if parent.in_trace or owner.closed or owner.succeeded:
+            refuse_call(parent, plan.name)
+            owner = owner.responsible()
+        boundary = plan.boundary
+        if boundary.awaits:
+            values, data = await boundary.take_awaiting(plan.name, args, kwargs)
+        else:
+            values, data = boundary.take(plan.name, args, kwargs)
+        inline_bytes = len(data) - plan.overhead_bytes
+        if inline_bytes > plan.limit_bytes:
+            raise inline_breach(plan, inline_bytes)
+        inputs_hash = hash_data(data) if data else ""
+        context = _context_of_call(plan, parent, inputs_hash)
+        execution = parent.execution
+        here = asyncio.current_task()
+        beside = here is not parent.runner and here is not None and parent.parent is not None
+        if beside:
+            owner.started(here)  # type: ignore[arg-type]
+        try:
+            if execution.recorder is not None:
+                return await _recorded(plan, context, values, inline_bytes, called_at)
+            if plan.supervised:
+                return await _supervise(plan, context, values, inline_bytes, called_at)
+            return await run_attempt(plan, context, values, inline_bytes, execution.env_vars)
+        finally:
+            if beside:
+                owner.ended(here)  # type: ignore[arg-type]
+
+    async def trace(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run an async traced function as a step of the current action."""
+        token = current.set(begin_trace(function, args, kwargs))
+        try:
+            return await function(*args, **kwargs)
+        finally:
+            current.reset(token)
+
+    def trace_sync(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run a sync traced function as a step of the current action."""
+        token = current.set(begin_trace(function, args, kwargs))
+        try:
+            return function(*args, **kwargs)
+        finally:
+            current.reset(token)
+
+
+def current_execution(task: TaskTemplate[Any, Any, Any]) -> Execution:
+    """The run that a call of ``task`` belongs to.
+
+    :raises RuntimeSystemError: there is none.
+    """
+    context = current.get()
+    if context is None:
+        raise RuntimeSystemError("NoRun", f"task {task.name!r} was submitted outside a run; use flyte.run()")
+    return context.execution
+
+
+def _context_of_call(plan: Plan, parent: TaskContext, inputs_hash: str) -> TaskContext:
+    if parent.parent is None:  # the run itself makes one call, of its root
+        return TaskContext(parent.execution, parent, plan.name, ROOT_ACTION)
+    identity = plan.identity
+    sequence = parent.calls.next_sequence(identity, inputs_hash, parent.group)
+    return TaskContext(parent.execution, parent, plan.name, None, (inputs_hash, identity, sequence))
+
+
+async def _recorded(
+    plan: Plan, context: TaskContext, values: Sequence[Any], inline_bytes: int, called_at: float
+) -> Any:
+    recorder = context.execution.recorder
+    assert recorder is not None
+    try:
+        if plan.supervised:
+            result = await _supervise(plan, context, values, inline_bytes, called_at)
+        else:
+            result = await run_attempt(plan, context, values, inline_bytes, context.execution.env_vars)
+    except BaseException as error:
+        recorder.action_finished(context, phase_of(error), error)
+        raise
+    recorder.action_finished(context, ActionPhase.SUCCEEDED, None)
+    return result
+
+
+def phase_of(error: BaseException) -> ActionPhase:
+    """The terminal phase of an action that ended with ``error``."""
+    if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)):
+        return ActionPhase.ABORTED
+    return ActionPhase.TIMED_OUT if isinstance(error, TaskTimeoutError) else ActionPhase.FAILED
+
+
+# Retries and time limits -----------------------------------------------------------------------------------------------
+
+
+class _TimeUp(Exception):
+    """The attempt used up its time."""
+
+
+async def _supervise(
+    plan: Plan, context: TaskContext, values: Sequence[Any], inline_bytes: int, called_at: float
+) -> Any:
+    """Attempts within the limits of ``plan.timeout``, until one succeeds or the retries are used up."""
+    clock = context.execution.clock
+    timeout = plan.timeout or Timeout()
+    deadline_at = None if timeout.deadline_s is None else called_at + timeout.deadline_s
+    _check_queue(plan, timeout, clock.monotonic() - called_at)
+    attempt = 0
+    while True:
+        left_s = None if deadline_at is None else deadline_at - clock.monotonic()
+        try:
+            return await _limited(plan, context, values, inline_bytes, timeout, left_s)
+        except Exception as error:
+            if attempt >= plan.retries.count or not is_recoverable(error) or isinstance(error, DeadlineExceededError):
+                raise
+            pause_s = plan.retries.delay_s(attempt)
+            if deadline_at is not None and clock.monotonic() + pause_s >= deadline_at:
+                raise DeadlineExceededError(_deadline_text(plan, timeout)) from error
+        await clock.sleep(pause_s)
+        attempt += 1
+        # The same action: its children get the same names again.
+        context = _next_attempt(context, attempt)
+
+
+def _next_attempt(context: TaskContext, attempt: int) -> TaskContext:
+    again = TaskContext(context.execution, context.parent, context.task_name, context._name, context._call, attempt)
+    again.custom_context = context.custom_context
+    return again
+
+
+async def _limited(
+    plan: Plan,
+    context: TaskContext,
+    values: Sequence[Any],
+    inline_bytes: int,
+    timeout: Timeout,
+    left_s: float | None,
+) -> Any:
+    limits = [limit for limit in (timeout.max_runtime_s, left_s) if limit is not None]
+    variables: Mapping[str, str] = context.execution.env_vars
+    attempt = run_attempt(plan, context, values, inline_bytes, variables)
+    if not limits:
+        return await attempt
+    try:
+        return await within(attempt, min(limits))
+    except _TimeUp:
+        # A sync body cannot be stopped: it is left to end by itself, may start nothing more, and its result is dropped.
+        context.calls.closed = True
+        if left_s is not None and left_s == min(limits):
+            late: TaskTimeoutError = DeadlineExceededError(_deadline_text(plan, timeout))
+        else:
+            late = MaxRuntimeExceededError(
+                f"task {plan.name!r} ran longer than its max_runtime of {timeout.max_runtime_s:g} s; raise it with "
+                "override(timeout=...), or find out what takes so long"
+            )
+        raise failure_of(late, plan, context) from None
+
+
+async def within(call: Coroutine[Any, Any, T], limit_s: float) -> T:
+    """The result of ``call`` if it ends within ``limit_s`` seconds.
+
+    It runs in an asyncio task of its own, so that the caller goes on in time even when the body ignores its
+    cancellation.
+
+    :raises _TimeUp: it did not end in time; it has been cancelled.
+    """
+    task = asyncio.get_running_loop().create_task(call)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=max(limit_s, 0.0))
+    except asyncio.CancelledError:
+        await stop([task])
+        raise
+    if not done:
+        await stop([task])
+        raise _TimeUp
+    return task.result()
+
+
+def _check_queue(plan: Plan, timeout: Timeout, waited_s: float) -> None:
+    limit_s = timeout.max_queued_time_s
+    if limit_s is not None and waited_s > limit_s:
+        raise MaxQueuedTimeExceededError(
+            f"task {plan.name!r} waited {waited_s:.3g} s to be started, but its max_queued_time is {limit_s:g} s; raise "
+            "it with override(timeout=...), or keep the event loop free by not blocking in async code"
+        )
+
+
+def _deadline_text(plan: Plan, timeout: Timeout) -> str:
+    return (
+        f"task {plan.name!r} did not succeed within its deadline of {timeout.deadline_s:g} s, all attempts and the "
+        "pauses between them included; raise it with override(timeout=...)"
+    )

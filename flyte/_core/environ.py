@@ -1,0 +1,82 @@
+"""Environment variables that only one task's body sees.
+
+Tasks with different variables run side by side in one process, so the process environment itself cannot be changed.
+Instead ``os.environ`` consults a ContextVar first, from the first task on that declares variables or secrets; a program
+that declares none keeps Python's own ``os.environ``. Child processes started through :mod:`subprocess` get what the
+body sees. Threads that the body starts itself, ``os.system`` and C code see the process environment only.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+_overlay: ContextVar[dict[str, str] | None] = ContextVar("flyte_environ", default=None)
+_lock = threading.Lock()
+
+
+class _ContextEnviron(os._Environ):  # type: ignore[type-arg]
+    """The process environment with the running body's variables on top."""
+
+    def __getitem__(self, key: str) -> str:
+        overlay = _overlay.get()
+        if overlay is not None and key in overlay:
+            return overlay[key]
+        return str(super().__getitem__(key))
+
+    def __setitem__(self, key: str, value: str) -> None:
+        overlay = _overlay.get()
+        if overlay is not None and key in overlay:
+            overlay[key] = value
+        else:
+            super().__setitem__(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        overlay = _overlay.get()
+        if overlay is not None and key in overlay:
+            del overlay[key]
+        else:
+            super().__delitem__(key)
+
+    def __iter__(self) -> Iterator[str]:
+        overlay = _overlay.get() or {}
+        yield from overlay
+        yield from (key for key in super().__iter__() if key not in overlay)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Show ``variables`` in ``os.environ`` to this context and what it starts, on top of those already shown."""
+    _install()
+    token = _overlay.set({**(_overlay.get() or {}), **variables})
+    try:
+        yield
+    finally:
+        _overlay.reset(token)
+
+
+def _install() -> None:
+    if type(os.environ) is _ContextEnviron:
+        return
+    import subprocess
+
+    with _lock:
+        if type(os.environ) is _ContextEnviron:
+            return
+        # The object stays the same, so 'from os import environ' elsewhere sees the variables as well.
+        os.environ.__class__ = _ContextEnviron
+        start = subprocess.Popen.__init__
+
+        def start_with_environment(self: Any, *args: Any, **kwargs: Any) -> None:
+            # Without env= the child would inherit the C environment, which holds none of these variables. env is the
+            # eleventh positional parameter of Popen.
+            if _overlay.get() is not None and kwargs.get("env") is None and len(args) < 11:
+                kwargs["env"] = dict(os.environ)
+            start(self, *args, **kwargs)
+
+        subprocess.Popen.__init__ = start_with_environment  # type: ignore[method-assign]
