@@ -1,0 +1,1 @@
+"""What a program asks for: init, run. The only place where definitions, controllers and sessions meet."""

@@ -1,0 +1,307 @@
+"""``flyte.run`` and ``flyte.with_runcontext``: start a run and follow it to its end."""
+
+import pathlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, Literal, NoReturn, TypeVar, cast
+
+from flyte._core import log
+from flyte._core.context import Mode
+from flyte._core.controller import Controller, Recorder
+from flyte._core.face import nearest
+from flyte._core.identity import ROOT_ACTION, ActionID, ActionPhase, check_run_name, random_run_name
+from flyte._core.loop import run_blocking
+from flyte._definition.task import F, P, R, TaskTemplate
+from flyte.syncify import syncify
+
+from .home import run_here
+from .session import home_dir, session
+
+V = TypeVar("V")
+
+
+class ActionOutputs(tuple[Any, ...]):
+    """The results of an action: a tuple that also knows the results' names.
+
+    ``outputs[0]``, ``outputs.o0`` and ``outputs.named_outputs["o0"]`` are the same value; ``outputs.value`` is the only
+    one. It equals and unpacks like a plain tuple. A task without results gives ``(None,)``.
+    """
+
+    _names: tuple[str, ...]
+
+    def __new__(cls, values: tuple[Any, ...], names: tuple[str, ...]) -> "ActionOutputs":
+        made = super().__new__(cls, values)
+        made._names = names
+        return made
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return tuple(self), self._names
+
+    @property
+    def named_outputs(self) -> dict[str, Any]:
+        """Name -> value."""
+        return dict(zip(self._names, self, strict=True))
+
+    @property
+    def value(self) -> Any:
+        """The value of the only result.
+
+        :raises ValueError: there are several.
+        """
+        if len(self) != 1:
+            raise ValueError(f"the task has {len(self)} results ({', '.join(self._names)}); name the one you want")
+        return self[0]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.__dict__.get("_names", ()):
+            return self[self._names.index(name)]
+        raise AttributeError(f"no result {name!r}{nearest(name, list(self.__dict__.get('_names', ())))}")
+
+    def __repr__(self) -> str:
+        return f"ActionOutputs({', '.join(f'{name}={value!r}' for name, value in self.named_outputs.items())})"
+
+
+@dataclass(eq=False)
+class Run(Generic[V]):
+    """A run that has ended in this process.
+
+    :param name: name of the run.
+    :param url: the folder of the run's data; it exists once something has been written.
+    :param phase: where the run stands.
+    :param result: what the root task returned: the bare value, a tuple of several, or None.
+    """
+
+    name: str
+    url: str
+    phase: ActionPhase
+    result: V = field(repr=False)
+    _names: tuple[str, ...] = field(repr=False)
+    _action: ActionID = field(repr=False)
+
+    @property
+    def action(self) -> ActionID:
+        """Identity of the root action."""
+        return self._action
+
+    def done(self) -> bool:
+        """Whether the run has ended."""
+        return self.phase.is_terminal
+
+    @syncify
+    async def wait(self, quiet: bool = False, wait_for: Literal["terminal", "running"] = "terminal") -> None:
+        """Wait until the run has ended; in this process it has. Also ``.aio``."""
+
+    @syncify
+    async def outputs(self) -> ActionOutputs:
+        """The results; see :class:`ActionOutputs`. Also ``.aio``."""
+        if len(self._names) > 1:
+            return ActionOutputs(tuple(cast(Any, self.result)), self._names)
+        return ActionOutputs((self.result,), self._names or ("o0",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """The settings of a run; see :func:`with_runcontext`."""
+
+    mode: Mode | None = None
+    name: str | None = None
+    project: str | None = None
+    domain: str | None = None
+    version: str | None = None
+    raw_data_path: str | None = None
+    run_base_dir: str | None = None
+    run_start_time: datetime | None = None
+    overwrite_cache: bool = False
+    disable_run_cache: bool = False
+    env_vars: Mapping[str, str] | None = None
+    custom_context: Mapping[str, str] | None = None
+    interactive_mode: bool = False
+    controller: Controller | None = None
+    recorder: Recorder | None = None
+
+    async def start(
+        self, task: TaskTemplate[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Run[Any]:
+        """Start a run of ``task`` on this event loop and wait for its end."""
+        if not isinstance(task, TaskTemplate):
+            _refuse_task(task)
+        configured = session()
+        mode = self.mode or ("remote" if configured.endpoint else "local")
+        if mode != "local":
+            why = "" if self.mode else f" (the default, because flyte.init got endpoint={configured.endpoint!r})"
+            raise NotImplementedError(
+                f"mode={mode!r}{why} is not available in this version of flyte, which runs tasks in this process; "
+                "use flyte.with_runcontext(mode='local')"
+            )
+        name = self.name or random_run_name()
+        base = self.run_base_dir or str(home_dir() / "local" / "runs" / name)
+        settings: dict[str, Any] = {
+            "run_name": name,
+            "project": self.project or configured.project,
+            "domain": self.domain or configured.domain,
+            "org": configured.org,
+            "version": self.version or "",
+            "raw_data_path": self.raw_data_path or f"{base}/raw",
+            "run_base_dir": base,
+            "env_vars": self.env_vars or {},
+            "interactive_mode": self.interactive_mode,
+            "disable_run_cache": self.disable_run_cache,
+            "overwrite_cache": self.overwrite_cache,
+        }
+        if self.run_start_time is not None:
+            settings["start_time"] = self.run_start_time
+        result = await run_here(
+            task,
+            args,
+            kwargs,
+            controller=self.controller,
+            recorder=self.recorder,
+            custom_context=self.custom_context,
+            settings=settings,
+        )
+        action = ActionID(
+            name=ROOT_ACTION,
+            run_name=name,
+            project=settings["project"],
+            domain=settings["domain"],
+            org=settings["org"],
+        )
+        return Run(name, base, ActionPhase.SUCCEEDED, result, tuple(task.interface.outputs), action)
+
+
+class _RunMethod:
+    """Gives ``Runner.run`` its ``.aio``, typed like the task."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def __call__(self, task: TaskTemplate[P, R, F], *args: P.args, **kwargs: P.kwargs) -> Run[R]:
+        """Run ``task`` and wait for its end; from async code, await ``.aio(...)`` instead.
+
+        :raises TypeError: not a task; an argument of the wrong type, unknown or given twice.
+        :raises ValueError: a required argument is missing.
+        :raises Exception: what the task raised; also a :class:`flyte.errors.RuntimeUserError`.
+        """
+        return run_blocking(lambda: self._runner.start(task, args, kwargs))
+
+    async def aio(self, task: TaskTemplate[P, R, F], *args: P.args, **kwargs: P.kwargs) -> Run[R]:
+        """The same for async code; the run is on this event loop and ends with it."""
+        return await self._runner.start(task, args, kwargs)
+
+
+def with_runcontext(
+    mode: Mode | None = None,
+    *,
+    name: str | None = None,
+    service_account: str | None = None,
+    version: str | None = None,
+    copy_style: str = "loaded_modules",
+    dry_run: bool = False,
+    copy_bundle_to: pathlib.Path | None = None,
+    interactive_mode: bool | None = None,
+    raw_data_path: str | None = None,
+    run_base_dir: str | None = None,
+    run_start_time: datetime | None = None,
+    overwrite_cache: bool = False,
+    project: str | None = None,
+    domain: str | None = None,
+    env_vars: dict[str, str] | None = None,
+    labels: dict[str, str] | None = None,
+    annotations: dict[str, str] | None = None,
+    interruptible: bool | None = None,
+    log_level: int | None = None,
+    log_format: str | None = None,
+    user_log_level: int | None = None,
+    reset_root_logger: bool = False,
+    disable_run_cache: bool = False,
+    queue: str | None = None,
+    max_action_concurrency: int | None = None,
+    notifications: Any = None,
+    custom_context: dict[str, str] | None = None,
+    cache_lookup_scope: str = "global",
+    preserve_original_types: bool = False,
+    debug: bool = False,
+    tracked: bool = False,
+    tracked_strict: bool = False,
+    controller: Controller | None = None,
+    recorder: Recorder | None = None,
+) -> "RunContext":
+    """Settings for a run: ``flyte.with_runcontext(mode="local", ...).run(task, x=1)``.
+
+    :param mode: ``"local"`` to run in this process, ``"remote"`` on a control plane; local if no endpoint is set.
+    :param name: of the run: at most 30 lowercase letters, digits and '-'; made up if not given.
+    :param raw_data_path: where large values are written; below the user's state folder if not given.
+    :param run_base_dir: where the run's data are written.
+    :param run_start_time: what ``ctx().run_start_time`` says; now, if not given.
+    :param env_vars: shown to every body of the run; a task's own win over these.
+    :param custom_context: strings that travel with the run to each task.
+    :param controller: runs the calls of tasks in place of the local controller; see ``flyte.extend.Controller``.
+    :param recorder: is told of every action's start and end; see ``flyte.extend.Recorder``.
+
+    ``service_account``, ``copy_style``, ``labels``, ``annotations``, ``interruptible``, ``queue``,
+    ``cache_lookup_scope`` and ``preserve_original_types`` say how a control plane runs it and mean nothing here.
+
+    :raises ValueError: an unknown mode or a name that a control plane would refuse.
+    :raises TypeError: a controller or a dict of the wrong type.
+    :raises NotImplementedError: an option that this version does not have.
+    """
+    if mode not in (None, "local", "remote", "hybrid"):
+        raise ValueError(f"mode={mode!r} is not known; use 'local' or 'remote'")
+    if name is not None:
+        check_run_name(name)
+    if controller is not None and not isinstance(controller, Controller):
+        raise TypeError(f"controller takes a flyte.extend.Controller, but got {type(controller).__name__}")
+    for option, strings in {"env_vars": env_vars, "custom_context": custom_context}.items():
+        for key, value in (strings or {}).items():
+            if not isinstance(value, str):
+                raise TypeError(f"{option}[{key!r}] takes a string, but got {type(value).__name__} {value!r}")
+    missing = {
+        "dry_run": dry_run,
+        "copy_bundle_to": copy_bundle_to,
+        "max_action_concurrency": max_action_concurrency,
+        "notifications": notifications,
+        "debug": debug,
+        "tracked": tracked,
+        "tracked_strict": tracked_strict,
+    }
+    for option, value in missing.items():
+        if value:
+            raise NotImplementedError(f"with_runcontext({option}=...) is not available in this version of flyte")
+    if any(v is not None for v in (log_level, log_format, user_log_level)) or reset_root_logger:
+        log.configure(log_level, log_format, user_log_level, reset_root_logger)
+    return RunContext(
+        Runner(
+            mode=mode,
+            name=name,
+            project=project,
+            domain=domain,
+            version=version,
+            raw_data_path=raw_data_path,
+            run_base_dir=run_base_dir,
+            run_start_time=run_start_time,
+            overwrite_cache=overwrite_cache,
+            disable_run_cache=disable_run_cache,
+            env_vars=env_vars,
+            custom_context=custom_context,
+            interactive_mode=bool(interactive_mode),
+            controller=controller,
+            recorder=recorder,
+        )
+    )
+
+
+class RunContext:
+    """What :func:`with_runcontext` gives: :attr:`run`, sync and ``.aio``."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.run = _RunMethod(runner)
+
+
+run = _RunMethod(Runner())
+
+
+def _refuse_task(task: object) -> NoReturn:
+    name = getattr(task, "__name__", None)
+    hint = "decorate it with @env.task of a flyte.TaskEnvironment" if callable(task) else "give it a task"
+    raise TypeError(f"flyte.run takes a task, but got {type(task).__name__} {name or repr(task)}; {hint}")

@@ -1,0 +1,160 @@
+"""The session: what ``flyte.init`` sets for the process."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from flyte._core import log
+from flyte._core.ambient import Ambient
+from flyte._core.context import current
+from flyte.errors import InitializationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What ``flyte.init`` was given; see there."""
+
+    org: str | None = None
+    project: str | None = None
+    domain: str | None = None
+    root_dir: Path | None = None
+    endpoint: str | None = None
+    insecure: bool = False
+    api_key: str | None = None
+    storage: Any = None
+    batch_size: int = 1000
+    image_builder: str = "local"
+    images: dict[str, str] | None = None
+    sync_local_sys_paths: bool = True
+
+    def __repr__(self) -> str:
+        # An API key is a credential: it never reaches a log or an error.
+        shown = replace(self, api_key="<set>" if self.api_key else None)
+        fields = ", ".join(f"{name}={getattr(shown, name)!r}" for name in ("project", "domain", "endpoint", "api_key"))
+        return f"Session({fields})"
+
+
+_session: Ambient[Session] = Ambient("flyte_session")
+
+
+def init(
+    org: str | None = None,
+    project: str | None = None,
+    domain: str | None = None,
+    root_dir: Path | None = None,
+    log_level: int | None = None,
+    log_format: str | None = None,
+    reset_root_logger: bool = False,
+    user_log_level: int | None = None,
+    endpoint: str | None = None,
+    headless: bool = False,
+    insecure: bool = False,
+    insecure_skip_verify: bool = False,
+    ca_cert_file_path: str | None = None,
+    auth_type: str = "Pkce",
+    command: list[str] | None = None,
+    proxy_command: list[str] | None = None,
+    api_key: str | None = None,
+    client_id: str | None = None,
+    client_credentials_secret: str | None = None,
+    auth_client_config: Any = None,
+    rpc_retries: int = 3,
+    http_proxy_url: str | None = None,
+    storage: Any = None,
+    batch_size: int = 1000,
+    image_builder: str = "local",
+    images: dict[str, str] | None = None,
+    source_config_path: Path | None = None,
+    sync_local_sys_paths: bool = True,
+    local_persistence: bool = False,
+) -> None:
+    """Configure this process. Running in this process needs no call of it.
+
+    Safe to call from several threads: the last call wins as a whole.
+
+    :param project: default project of runs.
+    :param domain: default domain of runs.
+    :param root_dir: folder that module names are relative to; the current one if not given.
+    :param log_level: of the SDK's logger; default from ``LOG_LEVEL``, else WARNING.
+    :param log_format: ``"console"`` or ``"json"``.
+    :param endpoint: a control plane; not used by runs in this process.
+    :raises NotImplementedError: an option that this version does not have.
+    :raises TypeError: an option of the wrong type.
+    """
+    log.configure(log_level, log_format, user_log_level, reset_root_logger)
+    if local_persistence:
+        raise NotImplementedError("local_persistence=True is not available in this version of flyte: runs are not kept")
+    for name, value in {"org": org, "project": project, "domain": domain, "endpoint": endpoint}.items():
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"flyte.init({name}=...) takes a string, but got {type(value).__name__} {value!r}")
+    _session.set_default(
+        Session(
+            org=org,
+            project=project,
+            domain=domain,
+            root_dir=Path(root_dir) if root_dir is not None else None,
+            endpoint=endpoint,
+            insecure=insecure,
+            api_key=api_key,
+            storage=storage,
+            batch_size=batch_size,
+            image_builder=image_builder,
+            images=images,
+            sync_local_sys_paths=sync_local_sys_paths,
+        )
+    )
+
+
+async def _init_aio(*args: Any, **kwargs: Any) -> None:
+    init(*args, **kwargs)
+
+
+init.aio = _init_aio  # type: ignore[attr-defined]
+
+
+def is_initialized() -> bool:
+    """Whether ``flyte.init`` has been called in this process; no endpoint is needed for that."""
+    return _session.get() is not None
+
+
+def session() -> Session:
+    """The session in force, or the defaults if ``flyte.init`` was not called."""
+    return _session.get() or Session()
+
+
+def current_project() -> str:
+    """The project of the running task, else of the session.
+
+    :raises InitializationError: there is none.
+    """
+    return _configured("project")
+
+
+def current_domain() -> str:
+    """The domain of the running task, else of the session.
+
+    :raises InitializationError: there is none.
+    """
+    return _configured("domain")
+
+
+def _configured(name: str) -> str:
+    context = current.get()
+    value = getattr(context.execution, name) if context is not None else None
+    value = value or getattr(session(), name)
+    if not value:
+        raise InitializationError(
+            f"{name.capitalize()}NotSet", "user", f"no {name} is set; call flyte.init({name}=...) first"
+        )
+    return str(value)
+
+
+def is_control_plane_available() -> bool:
+    """Whether this process can talk to a control plane; always False, because this version runs tasks here only."""
+    return False
+
+
+def home_dir() -> Path:
+    """The user's state folder: ``FLYTE_HOME``, default ``~/.flyte``. It is not created before something is written."""
+    return Path(os.environ.get("FLYTE_HOME") or Path.home() / ".flyte")
