@@ -1,0 +1,1 @@
+"""Images and code bundles: what leaves this machine."""
