@@ -1,4 +1,4 @@
-"""House rules that a reader cannot see at a glance, checked on the source: floors, circles, faces, heavy imports, names.
+"""House rules that no reader sees at a glance, checked on the source: floors, circles, faces, heavy imports, names.
 
 The tables come first; they are the rules. Below them is the checker, which reads the source as a syntax tree and runs
 none of it, and a test that the checker catches each kind of violation.

@@ -1,4 +1,4 @@
-"""What `import flyte` and its neighbours load. Each case is a fresh interpreter; what is counted are modules, not time."""
+"""What `import flyte` and its neighbours load. Each case is a fresh interpreter and counts modules, not time."""
 
 import subprocess
 import sys
