@@ -1,0 +1,220 @@
+"""The work on flyte, by its documented public API only, so that it runs unchanged on every implementation of it."""
+
+import asyncio
+import os
+import time
+from typing import Any
+
+import flyte
+from measure import Work, main, scenario
+from payload import Order, make_order, order_model
+
+env = flyte.TaskEnvironment(name="benchmarks")
+
+
+def run(task: Any, **inputs: Any) -> Any:
+    """One run in this process; its first output. What the run writes goes to the working directory."""
+    context = flyte.with_runcontext(mode="local", raw_data_path=os.path.join(os.getcwd(), "raw"))
+    return context.run(task, **inputs).outputs()[0]
+
+
+@env.task
+async def square(x: int) -> int:
+    return x * x
+
+
+@env.task
+async def squares(n: int) -> int:
+    return sum(await asyncio.gather(*[square(i) for i in range(n)]))
+
+
+@scenario("S1")
+def gathered(n: int) -> Work:
+    """A parent gathers n children, int to int."""
+    return Work(lambda n: run(squares, n=n), lambda n: sum(i * i for i in range(n)))
+
+
+@env.task
+async def increment(x: int) -> int:
+    return x + 1
+
+
+@env.task
+async def increments(n: int) -> int:
+    x = 0
+    for _ in range(n):
+        x = await increment(x)
+    return x
+
+
+@scenario("S2")
+def chained(n: int) -> Work:
+    """A parent awaits n children one after another."""
+    return Work(lambda n: run(increments, n=n), lambda n: n)
+
+
+@env.task
+async def node(depth: int, branching: int) -> int:
+    if depth == 0:
+        return 1
+    children = [node(depth=depth - 1, branching=branching) for _ in range(branching)]
+    return 1 + sum(await asyncio.gather(*children))
+
+
+def nodes(branching: int) -> int:
+    return sum(branching**d for d in range(4))
+
+
+@scenario("S3")
+def tree(n: int) -> Work:
+    """Tasks that call tasks: a tree of depth 3 with n branches at each node."""
+    return Work(lambda n: run(node, depth=3, branching=n), nodes, warm=2, items=nodes)
+
+
+@env.task
+async def bump_order(order: Order) -> Order:
+    order.total += 1.0
+    return order
+
+
+@env.task
+async def bump_orders(n: int) -> float:
+    sent = [make_order(i) for i in range(n)]
+    got = await asyncio.gather(*[bump_order(o) for o in sent])
+    last = make_order(n - 1)
+    assert sent[-1] == last, "a child changed its parent's value"
+    last.total += 1.0
+    assert got[-1] == last, f"{got[-1]!r} is not {last!r}"
+    return sum(o.total for o in got)
+
+
+def bumped(n: int) -> float:
+    return sum(i * 0.25 + 1.0 for i in range(n))
+
+
+@scenario("S4_dataclass")
+def dataclasses_through_children(n: int) -> Work:
+    """n children that each take and return a dataclass of about 1 KB."""
+    return Work(lambda n: run(bump_orders, n=n), bumped)
+
+
+@scenario("S4_pydantic")
+def models_through_children(n: int) -> Work:
+    """The same with a pydantic model."""
+    model, make = order_model()
+
+    async def bump_model(order: Any) -> Any:
+        order.total += 1.0
+        return order
+
+    bump_model.__annotations__ = {"order": model, "return": model}
+    task = env.task(bump_model)
+
+    async def bump_models(n: int) -> float:
+        got = await asyncio.gather(*[task(make(i)) for i in range(n)])
+        last = make(n - 1)
+        last.total += 1.0
+        assert got[-1] == last, f"{got[-1]!r} is not {last!r}"
+        return sum(o.total for o in got)
+
+    parent = env.task(bump_models)
+    return Work(lambda n: run(parent, n=n), bumped)
+
+
+@env.task
+def nap(x: int) -> int:
+    time.sleep(0.01)
+    return x
+
+
+@env.task
+def naps(n: int) -> int:
+    return sum(flyte.map(nap, range(n)))
+
+
+@env.task
+async def naps_aio(n: int) -> int:
+    total = 0
+    async for x in flyte.map.aio(nap, range(n)):
+        total += x
+    return total
+
+
+def summed(n: int) -> int:
+    return n * (n - 1) // 2
+
+
+@scenario("S6")
+def mapped(n: int) -> Work:
+    """flyte.map over n blocking tasks of 10 ms, from a sync parent."""
+    return Work(lambda n: run(naps, n=n), summed, warm=5)
+
+
+@scenario("S6_aio")
+def mapped_aio(n: int) -> Work:
+    """flyte.map.aio over the same, from an async parent."""
+    return Work(lambda n: run(naps_aio, n=n), summed, warm=5)
+
+
+@flyte.trace
+async def step(x: int) -> int:
+    return x + 1
+
+
+@env.task
+async def steps(n: int) -> int:
+    x = 0
+    for _ in range(n):
+        x = await step(x)
+    return x
+
+
+@scenario("S10")
+def traced(n: int) -> Work:
+    """n traced calls, one after another, inside one task."""
+    return Work(lambda n: run(steps, n=n), lambda n: n)
+
+
+def there_and_back(values: list[Any], annotation: Any) -> list[Any]:
+    """Each value to a literal and back, as somebody does who uses the type engine directly."""
+    from flyte.types import TypeEngine
+
+    async def convert() -> list[Any]:
+        expected = TypeEngine.to_literal_type(annotation)
+        out = []
+        for value in values:
+            literal = await TypeEngine.to_literal(value, annotation, expected)
+            out.append(await TypeEngine.to_python_value(literal, annotation))
+        return out
+
+    return asyncio.run(convert())
+
+
+def conversion(annotation: Any, values: list[Any]) -> Work:
+    return Work(lambda k: there_and_back(values[:k], annotation), lambda k: values[:k])
+
+
+@scenario("S11_int")
+def convert_ints(n: int) -> Work:
+    return conversion(int, list(range(n)))
+
+
+@scenario("S11_dataclass")
+def convert_dataclasses(n: int) -> Work:
+    return conversion(Order, [make_order(i) for i in range(n)])
+
+
+@scenario("S11_pydantic")
+def convert_models(n: int) -> Work:
+    model, make = order_model()
+    return conversion(model, [make(i) for i in range(n)])
+
+
+@scenario("S11_list")
+def convert_lists(n: int) -> Work:
+    return conversion(list[int], [list(range(i, i + 1000)) for i in range(n)])
+
+
+if __name__ == "__main__":
+    flyte.init()
+    main()
