@@ -156,10 +156,13 @@ async def run_attempt(
             result, size = boundary.give(plan.name, result)
         if inline_bytes + size > plan.limit_bytes:
             raise inline_breach(plan, inline_bytes, size)
+    except GeneratorExit:
+        # An abandoned body that nobody drives any more is thrown away, outside the context that the token is of.
+        context.calls.closed = True
+        raise
     except BaseException as error:
         failure = error
-    finally:
-        current.reset(token)
+    current.reset(token)
     if failure is None:
         context.calls.succeeded = True
         if left := context.calls.running():
@@ -219,7 +222,7 @@ def failure_of(error: BaseException, plan: Plan, context: TaskContext) -> BaseEx
             "CancelledError", f"task {plan.name!r} awaited something that was cancelled: {error}"
         )
         failed.__cause__ = error
-    elif isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+    elif isinstance(error, KeyboardInterrupt):
         return error
     else:
         failed = user_error_from(error)

@@ -56,8 +56,12 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
     token = _overlay.set({**(_overlay.get() or {}), **variables})
     try:
         yield
-    finally:
+    except GeneratorExit:  # an abandoned body is thrown away outside the context that the token is of
+        raise
+    except BaseException:
         _overlay.reset(token)
+        raise
+    _overlay.reset(token)
 
 
 def _install() -> None:
