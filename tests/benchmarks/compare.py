@@ -4,8 +4,8 @@
     python tests/benchmarks/compare.py --ours PYTHON --peer PYTHON [--scenario S1:1000] [--reps 5] [--no-gate]
 
 Each run is a fresh process in its system's own environment, with an empty home and working directory; the systems take
-turns (A B C A B C), so that a drift of the machine meets all of them alike, and the ratio is the median over neighbouring
-runs. Every answer is checked. The exit code is 1 when a target under "at most" is missed or something failed to run.
+turns (A B C A B C), so that a drift of the machine meets all of them alike, and the ratio is the median over
+neighbouring runs. Every answer is checked. The exit code is 1 when a target under "at most" is missed or a run failed.
 """
 
 import argparse

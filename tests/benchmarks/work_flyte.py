@@ -5,9 +5,10 @@ import os
 import time
 from typing import Any
 
-import flyte
 from measure import Work, main, scenario
 from payload import Order, make_order, order_model
+
+import flyte
 
 env = flyte.TaskEnvironment(name="benchmarks")
 
