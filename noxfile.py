@@ -37,7 +37,7 @@ def development(session: nox.Session) -> str:
     if HERE:
         return sys.executable
     session.install("-q", "-e", ".[dev]")
-    return str(Path(session.bin) / "python")
+    return str(Path(session.bin).absolute() / "python")
 
 
 def run(session: nox.Session, *command: str | Path, **options: object) -> None:
@@ -82,12 +82,12 @@ def benchmarks(session: nox.Session) -> None:
     Arguments go to the harness: `nox -s benchmarks -- --reps 9 --scenario S1:1000`.
     """
     session.install("-q", ".")
-    peer = Path(session.virtualenv.location).with_name("benchmarks-peer")
+    peer = Path(session.virtualenv.location).absolute().with_name("benchmarks-peer")
     peer_python = peer / "bin" / "python"
     if not peer_python.exists():
         run(session, sys.executable, "-m", "venv", peer)
     run(session, peer_python, "-m", "pip", "install", "-q", PEER, "pydantic")
-    ours = Path(session.bin) / "python"
+    ours = Path(session.bin).absolute() / "python"
     run(session, ours, "tests/benchmarks/compare.py", "--ours", ours, "--peer", peer_python, *session.posargs)
 
 
@@ -95,7 +95,8 @@ def benchmarks(session: nox.Session) -> None:
 def build(session: nox.Session) -> None:
     """Build wheel and sdist, install the wheel where nothing else is, and run the main job with it."""
     session.install("-q", "build")
-    dist = Path(session.create_tmp()) / "dist"
+    scratch = Path(session.create_tmp()).absolute()
+    dist = scratch / "dist"
     for old in dist.glob("*"):
         old.unlink()
     session.run("python", "-m", "build", "--outdir", str(dist))
@@ -105,7 +106,7 @@ def build(session: nox.Session) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     if "flyte/py.typed" not in names or any(not n.startswith(("flyte/", "flyte-")) for n in names):
         session.error(f"the wheel holds the wrong files: {sorted({n.split('/')[0] for n in names})}")
-    clean = Path(session.create_tmp()) / "clean"
+    clean = scratch / "clean"
     run(session, sys.executable, "-m", "venv", "--clear", clean)
     run(session, clean / "bin" / "python", "-m", "pip", "install", "-q", wheel)
     session.chdir(clean)  # away from the checkout, so that only the wheel can be imported
