@@ -10,7 +10,7 @@ import inspect
 import weakref
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Generic, Literal, ParamSpec, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Self, TypeVar, cast, overload
 
 from flyte._core.code_bundle import SerializationContext
 from flyte._core.context import TaskContext, current
@@ -402,6 +402,23 @@ class AsyncFunctionTaskTemplate(TaskTemplate[P, R, F]):
             f"task {self.name!r}: container_args() is not available in this version of flyte, which runs tasks in this "
             "process only"
         )
+
+
+if TYPE_CHECKING:
+
+    class AsyncTask(AsyncFunctionTaskTemplate[P, R, Callable[P, Coroutine[Any, Any, R]]]):
+        """What ``@env.task`` makes of an async function, as type checkers see it."""
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...  # type: ignore[override]
+
+    class SyncTask(AsyncFunctionTaskTemplate[P, R, Callable[P, R]]):
+        """What ``@env.task`` makes of a plain function, as type checkers see it."""
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...  # type: ignore[override]
+
+else:
+    # One class at run time; the two above only spare type checkers and readers the overloads of the base.
+    AsyncTask = SyncTask = AsyncFunctionTaskTemplate
 
 
 def wait_in_thread(context: TaskContext, call: Coroutine[Any, Any, T]) -> T:

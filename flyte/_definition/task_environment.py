@@ -19,7 +19,7 @@ from .pod import PodTemplate
 from .policy import CacheRequest, RetryStrategy, ReusePolicy, TimeoutType, cache_from_request
 from .resources import Resources
 from .secret import SecretRequest
-from .task import MAX_INLINE_IO_BYTES, AsyncFunctionTaskTemplate, F, P, R, TaskTemplate
+from .task import MAX_INLINE_IO_BYTES, AsyncFunctionTaskTemplate, AsyncTask, F, P, R, SyncTask, TaskTemplate
 from .trigger import Trigger
 
 
@@ -29,9 +29,9 @@ class TaskDecorator(Protocol):
     @overload
     def __call__(
         self, func: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> AsyncFunctionTaskTemplate[P, R, Callable[P, Coroutine[Any, Any, R]]]: ...
+    ) -> AsyncTask[P, R]: ...
     @overload
-    def __call__(self, func: Callable[P, R], /) -> AsyncFunctionTaskTemplate[P, R, Callable[P, R]]: ...
+    def __call__(self, func: Callable[P, R], /) -> SyncTask[P, R]: ...
 
 
 @dataclass(eq=False)
@@ -75,9 +75,9 @@ class TaskEnvironment(Environment):
     @overload
     def task(
         self, _func: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> AsyncFunctionTaskTemplate[P, R, Callable[P, Coroutine[Any, Any, R]]]: ...
+    ) -> AsyncTask[P, R]: ...
     @overload
-    def task(self, _func: Callable[P, R], /) -> AsyncFunctionTaskTemplate[P, R, Callable[P, R]]: ...
+    def task(self, _func: Callable[P, R], /) -> SyncTask[P, R]: ...
     @overload
     def task(
         self,
