@@ -148,15 +148,19 @@ class System:
             code, out, err = finish(argv, work, environment, timeout_s)
             seconds = time.perf_counter() - started
         if code:
-            raise Failed(f"exit code {code}: {(err or out).strip()[-200:]}")
+            raise Failed(f"exit code {code}: {last_line(err or out)}")
         if command is None:
             result: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
             return result
         if command.says is None:
             seconds = float(out)
         elif command.says not in out:
-            raise Failed(f"{command.says!r} is not in its output: {out.strip()[-200:]}")
+            raise Failed(f"{command.says!r} is not in its output, which ends: {last_line(out)}")
         return {"seconds": seconds, "items": 1, "growth_kb": None}
+
+
+def last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["(nothing)"])[-1][:300]
 
 
 @contextmanager
