@@ -49,7 +49,7 @@ FACES = {"flyte", "flyte.models", "flyte.extend"}
 # These are a room and its face in one: the package's `__init__` hands names on, the modules in it are the room.
 ROOM_FACES = {"flyte.types", "flyte.io", "flyte.storage", "flyte.remote", "flyte.app", "flyte.extras", "flyte.v1"}
 # Programs for users to read that ship inside the package: they import what a user imports.
-USER_PROGRAMS: set[str] = set()
+USER_PROGRAMS = {"flyte._examples"}
 
 # Only these rooms may name what stands for the wire.
 WIRE_PACKAGES = {"flyteidl2", "grpc", "google.protobuf", "google.rpc"}
@@ -66,8 +66,14 @@ LIGHT = {*FACES, "flyte.types", "flyte.errors", "flyte._core", "flyte._definitio
 # Rooms that need nothing but Python.
 STANDARD_LIBRARY_ONLY = {"flyte._core", "flyte.errors"}
 
-# Package as imported -> distribution, where the two differ.
-DISTRIBUTIONS = {"yaml": "pyyaml", "google": "protobuf", "grpc": "grpcio"}
+# Package as imported -> distribution, where the two differ; pydantic's own interface hands on the types of the last two.
+DISTRIBUTIONS = {
+    "yaml": "pyyaml",
+    "google": "protobuf",
+    "grpc": "grpcio",
+    "pydantic_core": "pydantic",
+    "typing_extensions": "pydantic",
+}
 
 MAX_LINES = 600
 MEANINGLESS_NAMES = {"util", "utils", "helper", "helpers", "common", "base", "misc", "manager"}
@@ -258,7 +264,7 @@ def check_heavy(house: House) -> Iterator[str]:
 def check_declared(house: House, project: Path) -> Iterator[str]:
     table = tomllib.loads(project.read_text())["project"]
     extras = [d for name, group in table.get("optional-dependencies", {}).items() if name != "dev" for d in group]
-    declared = {re.split(r"[^A-Za-z0-9._-]", d)[0].lower() for d in [*table["dependencies"], *extras]}
+    declared = {re.split(r"[^A-Za-z0-9._-]", d)[0].lower().replace("-", "_") for d in [*table["dependencies"], *extras]}
     for i in house.third_party():
         package = i.target.partition(".")[0]
         if DISTRIBUTIONS.get(package, package) not in declared:
