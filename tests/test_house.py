@@ -66,7 +66,7 @@ LIGHT = {*FACES, "flyte.types", "flyte.errors", "flyte._core", "flyte._definitio
 # Rooms that need nothing but Python.
 STANDARD_LIBRARY_ONLY = {"flyte._core", "flyte.errors"}
 
-# Package as imported -> distribution, where the two differ; pydantic's own interface hands on the types of the last two.
+# Package as imported -> distribution, where the two differ. The last two are part of what pydantic itself hands on.
 DISTRIBUTIONS = {
     "yaml": "pyyaml",
     "google": "protobuf",
