@@ -23,86 +23,50 @@ from flyte._core.face import lazy_face
 from flyte._core.version import VERSION
 
 if TYPE_CHECKING:
-    from flyte._core.context import (
-        ctx as ctx,
-        custom_context as custom_context,
-        get_custom_context as get_custom_context,
-        group as group,
-    )
-    from flyte._core.log import (
-        logger as system_logger,
-        user_logger as logger,
-    )
-    from flyte._definition.documentation import (
-        Documentation as Documentation,
-    )
-    from flyte._definition.environment import (
-        Environment as Environment,
-    )
-    from flyte._definition.flow import (
-        map as map,
-        trace as trace,
-    )
-    from flyte._definition.image import (
-        Image as Image,
-    )
-    from flyte._definition.link import (
-        Link as Link,
-    )
-    from flyte._definition.pod import (
-        PodTemplate as PodTemplate,
-    )
+    from flyte._core.context import ctx, custom_context, get_custom_context, group
+    from flyte._core.log import logger as system_logger
+    from flyte._core.log import user_logger as logger
+    from flyte._definition.documentation import Documentation
+    from flyte._definition.environment import Environment
+    from flyte._definition.flow import map, trace
+    from flyte._definition.image import Image
+    from flyte._definition.link import Link
+    from flyte._definition.pod import PodTemplate
     from flyte._definition.policy import (
-        Backoff as Backoff,
-        Cache as Cache,
-        CachePolicy as CachePolicy,
-        CacheRequest as CacheRequest,
-        RetryStrategy as RetryStrategy,
-        ReusePolicy as ReusePolicy,
-        Timeout as Timeout,
-        TimeoutType as TimeoutType,
+        Backoff,
+        Cache,
+        CachePolicy,
+        CacheRequest,
+        RetryStrategy,
+        ReusePolicy,
+        Timeout,
+        TimeoutType,
     )
     from flyte._definition.resources import (
-        AMD_GPU as AMD_GPU,
-        APPLE_SILICON as APPLE_SILICON,
-        Device as Device,
-        DeviceClass as DeviceClass,
-        GPU as GPU,
-        HABANA_GAUDI as HABANA_GAUDI,
-        Neuron as Neuron,
-        Resources as Resources,
-        TPU as TPU,
+        AMD_GPU,
+        APPLE_SILICON,
+        GPU,
+        HABANA_GAUDI,
+        TPU,
+        Device,
+        DeviceClass,
+        Neuron,
+        Resources,
     )
-    from flyte._definition.secret import (
-        Secret as Secret,
-        SecretRequest as SecretRequest,
-    )
-    from flyte._definition.task import (
-        AsyncFunctionTaskTemplate as AsyncFunctionTaskTemplate,
-        TaskTemplate as TaskTemplate,
-    )
-    from flyte._definition.task_environment import (
-        TaskEnvironment as TaskEnvironment,
-    )
+    from flyte._definition.secret import Secret, SecretRequest
+    from flyte._definition.task import AsyncFunctionTaskTemplate, TaskTemplate
+    from flyte._definition.task_environment import TaskEnvironment
     from flyte._definition.trigger import (
-        Cron as Cron,
-        FixedRate as FixedRate,
-        OnArtifact as OnArtifact,
-        Trigger as Trigger,
-        TriggerTime as TriggerTime,
-        TriggeredArtifact as TriggeredArtifact,
-        TriggeredPartition as TriggeredPartition,
+        Cron,
+        FixedRate,
+        OnArtifact,
+        Trigger,
+        TriggeredArtifact,
+        TriggeredPartition,
+        TriggerTime,
     )
-    from flyte._verbs.run import (
-        run as run,
-        with_runcontext as with_runcontext,
-    )
-    from flyte._verbs.session import (
-        current_domain as current_domain,
-        current_project as current_project,
-        init as init,
-        is_control_plane_available as is_control_plane_available,
-    )
+    from flyte._verbs.run import run, with_runcontext
+    from flyte._verbs.session import current_domain, current_project, init, is_control_plane_available
 
 __version__ = VERSION
 """Version of the distribution; a control plane reads its first three numbers."""
@@ -187,5 +151,57 @@ _MISSING = {
     "with_servecontext": "apps is not built yet",
 }
 
-__getattr__, __dir__, __all__ = lazy_face(__name__, _TABLE, _MISSING)
-__all__ += ["__version__", "version"]
+__getattr__, __dir__ = lazy_face(__name__, _TABLE, _MISSING)
+
+__all__ = [
+    "AMD_GPU",
+    "APPLE_SILICON",
+    "AsyncFunctionTaskTemplate",
+    "Backoff",
+    "Cache",
+    "CachePolicy",
+    "CacheRequest",
+    "Cron",
+    "Device",
+    "DeviceClass",
+    "Documentation",
+    "Environment",
+    "FixedRate",
+    "GPU",
+    "HABANA_GAUDI",
+    "Image",
+    "Link",
+    "Neuron",
+    "OnArtifact",
+    "PodTemplate",
+    "Resources",
+    "RetryStrategy",
+    "ReusePolicy",
+    "Secret",
+    "SecretRequest",
+    "TPU",
+    "TaskEnvironment",
+    "TaskTemplate",
+    "Timeout",
+    "TimeoutType",
+    "Trigger",
+    "TriggerTime",
+    "TriggeredArtifact",
+    "TriggeredPartition",
+    "__version__",
+    "ctx",
+    "current_domain",
+    "current_project",
+    "custom_context",
+    "get_custom_context",
+    "group",
+    "init",
+    "is_control_plane_available",
+    "logger",
+    "map",
+    "run",
+    "system_logger",
+    "trace",
+    "version",
+    "with_runcontext",
+]

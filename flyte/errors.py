@@ -386,7 +386,7 @@ class GPUFaultUserError(GPUFaultError, RuntimeUserError):
         GPUFaultError.__init__(self, code, "user", message, worker, **fault)
 
 
-# The control plane ----------------------------------------------------------------------------------------------------
+# The control plane --------------------------------------------------------------------------------------------------
 
 
 class InitializationError(BaseRuntimeError):

@@ -5,28 +5,11 @@ from typing import TYPE_CHECKING
 from flyte._core.face import lazy_face
 
 if TYPE_CHECKING:
-    from flyte._core.code_bundle import (
-        CodeBundle as CodeBundle,
-        SerializationContext as SerializationContext,
-    )
-    from flyte._core.context import (
-        GroupData as GroupData,
-        NULL_TASK_CONTEXT as NULL_TASK_CONTEXT,
-        RawDataPath as RawDataPath,
-        TaskContext as TaskContext,
-    )
-    from flyte._core.identity import (
-        ActionID as ActionID,
-        ActionPhase as ActionPhase,
-    )
-    from flyte._core.interface import (
-        Docstring as Docstring,
-        NativeInterface as NativeInterface,
-        extract_return_annotation as extract_return_annotation,
-    )
-    from flyte._definition.task import (
-        MAX_INLINE_IO_BYTES as MAX_INLINE_IO_BYTES,
-    )
+    from flyte._core.code_bundle import CodeBundle, SerializationContext
+    from flyte._core.context import NULL_TASK_CONTEXT, GroupData, RawDataPath, TaskContext
+    from flyte._core.identity import ActionID, ActionPhase
+    from flyte._core.interface import Docstring, NativeInterface, extract_return_annotation
+    from flyte._definition.task import MAX_INLINE_IO_BYTES
 
 _TABLE = {
     "ActionID": "flyte._core.identity",
@@ -43,4 +26,19 @@ _TABLE = {
     "extract_return_annotation": "flyte._core.interface",
 }
 
-__getattr__, __dir__, __all__ = lazy_face(__name__, _TABLE)
+__getattr__, __dir__ = lazy_face(__name__, _TABLE)
+
+__all__ = [
+    "ActionID",
+    "ActionPhase",
+    "CodeBundle",
+    "Docstring",
+    "GroupData",
+    "MAX_INLINE_IO_BYTES",
+    "NULL_TASK_CONTEXT",
+    "NativeInterface",
+    "RawDataPath",
+    "SerializationContext",
+    "TaskContext",
+    "extract_return_annotation",
+]

@@ -262,7 +262,7 @@ def without_own_frames(trace: TracebackType | None) -> TracebackType | None:
     return trace
 
 
-# Children that outlive their parent's body ----------------------------------------------------------------------------
+# Children that outlive their parent's body --------------------------------------------------------------------------
 
 
 def _hand_over(context: TaskContext, tasks: Iterable["asyncio.Task[Any]"]) -> None:

@@ -132,7 +132,7 @@ def phase_of(error: BaseException) -> ActionPhase:
     return ActionPhase.TIMED_OUT if isinstance(error, TaskTimeoutError) else ActionPhase.FAILED
 
 
-# Retries and time limits -----------------------------------------------------------------------------------------------
+# Retries and time limits --------------------------------------------------------------------------------------------
 
 
 class _TimeUp(Exception):
@@ -222,8 +222,8 @@ def _check_queue(plan: Plan, timeout: Timeout, waited_s: float) -> None:
     limit_s = timeout.max_queued_time_s
     if limit_s is not None and waited_s > limit_s:
         raise MaxQueuedTimeExceededError(
-            f"task {plan.name!r} waited {waited_s:.3g} s to be started, but its max_queued_time is {limit_s:g} s; raise "
-            "it with override(timeout=...), or keep the event loop free by not blocking in async code"
+            f"task {plan.name!r} waited {waited_s:.3g} s to be started, but its max_queued_time is {limit_s:g} s; "
+            "raise it with override(timeout=...), or keep the event loop free by not blocking in async code"
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from .clock import Clock, SystemClock
@@ -64,7 +64,7 @@ class Execution:
     interactive_mode: bool = False
     disable_run_cache: bool = False
     overwrite_cache: bool = False
-    start_time: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    start_time: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: Clock = field(default_factory=SystemClock)
     closing: bool = False
     """The run was cancelled as a whole; what its bodies raise from now on is part of that."""
@@ -219,9 +219,7 @@ class TaskContext:
 
     # What a controller needs ------------------------------------------------------------------------------------
 
-    def variant(
-        self, *, group: str | None = None, custom_context: Mapping[str, str] | None = None
-    ) -> "TaskContext":
+    def variant(self, *, group: str | None = None, custom_context: Mapping[str, str] | None = None) -> "TaskContext":
         """The same action with another group or custom context; what is known of its calls is shared."""
         copy = TaskContext(self.execution, self.parent, self.task_name, self._name, self._call, self.attempt_number)
         copy.group = group if group is not None else self.group

@@ -14,8 +14,8 @@ from typing import Any
 
 def lazy_face(
     face: str, table: Mapping[str, str], missing: Mapping[str, str] | None = None
-) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """``__getattr__``, ``__dir__`` and ``__all__`` of a face.
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` of a face.
 
     :param face: the public module's name, such as ``"flyte"``.
     :param table: public name -> module that defines it, or ``"module:attribute"`` where the names differ.
@@ -39,7 +39,7 @@ def lazy_face(
     def __dir__() -> list[str]:
         return sorted({*vars(package), *table})
 
-    return __getattr__, __dir__, sorted(table)
+    return __getattr__, __dir__
 
 
 def nearest(name: str, table: "Mapping[str, object] | list[str]") -> str:

@@ -25,6 +25,12 @@ class Docstring:
     def __init__(self, docstring: str | None = None, callable_: Callable[..., Any] | None = None) -> None:
         self._text = docstring if docstring is not None else (callable_.__doc__ if callable_ is not None else None)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Docstring) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
     @cached_property
     def _parsed(self) -> Any:
         if not self._text:
@@ -65,7 +71,7 @@ class Docstring:
 class NativeInterface:
     """Parameters and results of a task, in Python's own types.
 
-    :param inputs: parameter name -> (annotation, default or ``inspect.Parameter.empty``), in the order of the signature.
+    :param inputs: parameter name -> (annotation, default or ``inspect.Parameter.empty``), in order.
     :param outputs: result name -> annotation: ``o0``, ``o1``, ... or the field names of a NamedTuple.
     :param docstring: where descriptions come from.
     """

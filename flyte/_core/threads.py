@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 IDLE_S = 10.0
-"""How long an unused thread waits for more work: longer than the pauses of a busy run, short enough to leave no trace."""
+"""How long an unused thread waits for more work: longer than the pauses of a busy run, short enough not to linger."""
 
 _Job = tuple[Callable[[], Any], "asyncio.AbstractEventLoop", "asyncio.Future[Any]"]
 
@@ -74,7 +74,7 @@ def _settle(future: "asyncio.Future[Any]", result: Any, error: BaseException | N
 
 
 def run_in_thread(call: Callable[..., T], *args: Any, **kwargs: Any) -> "asyncio.Future[T]":
-    """Start ``call(*args, **kwargs)`` in a thread with a copy of this context; must be called from a running event loop.
+    """Start ``call(*args, **kwargs)`` in a thread with a copy of this context; call it from a running event loop.
 
     The future may be cancelled or dropped; the thread then runs to its end and the result is discarded.
     """

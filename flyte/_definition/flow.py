@@ -12,12 +12,12 @@ from flyte._core.controller import Controller
 from flyte.errors import SyncTaskCallInAsyncContextError
 from flyte.syncify import iterate_blocking
 
-from .task import AsyncFunctionTaskTemplate, F, P, R, TaskTemplate, controller_of, wait_in_thread
+from .task import AsyncFunctionTaskTemplate, F, R, TaskTemplate, controller_of, wait_in_thread
 
 C = TypeVar("C", bound=Callable[..., Any])
 
 DEFAULT_CONCURRENCY = 256
-"""How many items ``flyte.map`` has in flight when not told: enough for waiting tasks, and a bound on memory and threads."""
+"""How many items ``flyte.map`` has in flight when not told: enough to wait with, and a bound on threads."""
 
 
 class _Mapper:
@@ -83,9 +83,7 @@ class _Mapper:
     ) -> AsyncIterator[R | Exception]:
         """The same for async code: ``async for result in flyte.map.aio(task, items)``."""
         task = _task_of(func, args, concurrency)
-        return cast(
-            "AsyncIterator[R | Exception]", _map(func, task, args, group_name, concurrency, return_exceptions)
-        )
+        return cast("AsyncIterator[R | Exception]", _map(func, task, args, group_name, concurrency, return_exceptions))
 
 
 map = _Mapper()
@@ -95,8 +93,8 @@ def _task_of(func: Any, args: tuple[Any, ...], concurrency: int) -> TaskTemplate
     task = func.func if isinstance(func, functools.partial) else func
     if not isinstance(task, TaskTemplate):
         raise TypeError(
-            f"flyte.map takes a task, made with @env.task, but got {type(task).__name__} {task!r}; for a plain function "
-            "use Python's own map()"
+            f"flyte.map takes a task, made with @env.task, but got {type(task).__name__} {task!r}; for a plain "
+            "function use Python's own map()"
         )
     if isinstance(func, functools.partial) and func.args:
         raise TypeError("flyte.map takes a functools.partial that fixes parameters by name only, not by position")
@@ -104,7 +102,9 @@ def _task_of(func: Any, args: tuple[Any, ...], concurrency: int) -> TaskTemplate
         raise TypeError(f"flyte.map({task.short_name}, ...) needs an iterable for each parameter that varies")
     for items in args:
         if not isinstance(items, Iterable):
-            raise TypeError(f"flyte.map({task.short_name}, ...) takes iterables, but got {type(items).__name__} {items!r}")
+            raise TypeError(
+                f"flyte.map({task.short_name}, ...) takes iterables, but got {type(items).__name__} {items!r}"
+            )
     if not isinstance(concurrency, int) or concurrency < 0:
         raise ValueError(f"concurrency={concurrency!r} must be a positive number, or 0 for the default")
     return task
@@ -138,7 +138,7 @@ async def _map(
     exhausted = False
     try:
         while True:
-            # An item starts as soon as a slot is free. Results wait only for those before them: at most `limit` of them.
+            # An item starts as soon as a slot is free. Results wait only for those before them, at most `limit`.
             while not exhausted and running < limit and len(window) < 2 * limit:
                 try:
                     item = next(items)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol, cast, overload
 
-from flyte._core.face import nearest
 from flyte._core.interface import NativeInterface, describe
 from flyte._core.log import logger
 from flyte.types._annotations import pickle_policy, pickled_parts
@@ -27,9 +26,7 @@ class TaskDecorator(Protocol):
     """What ``env.task(...)`` gives: it turns a function into a task."""
 
     @overload
-    def __call__(
-        self, func: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> AsyncTask[P, R]: ...
+    def __call__(self, func: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
     @overload
     def __call__(self, func: Callable[P, R], /) -> SyncTask[P, R]: ...
 
@@ -73,9 +70,7 @@ class TaskEnvironment(Environment):
         return self._tasks
 
     @overload
-    def task(
-        self, _func: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> AsyncTask[P, R]: ...
+    def task(self, _func: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
     @overload
     def task(self, _func: Callable[P, R], /) -> SyncTask[P, R]: ...
     @overload

@@ -55,7 +55,8 @@ async def run_here(
     try:
         return root.result()
     except BaseException as error:
-        raise error.with_traceback(without_own_frames(error.__traceback__))
+        error.__traceback__ = without_own_frames(error.__traceback__)
+        raise
 
 
 async def _stop_left(task: TaskTemplate[Any, Any, Any], scope: TaskContext) -> None:

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Literal, NoReturn, TypeVar, cast
+from typing import Any, Generic, Literal, NoReturn, Self, TypeVar, cast
 
 from flyte._core import log
 from flyte._core.context import Mode
@@ -30,7 +30,7 @@ class ActionOutputs(tuple[Any, ...]):
 
     _names: tuple[str, ...]
 
-    def __new__(cls, values: tuple[Any, ...], names: tuple[str, ...]) -> "ActionOutputs":
+    def __new__(cls, values: tuple[Any, ...], names: tuple[str, ...]) -> Self:
         made = super().__new__(cls, values)
         made._names = names
         return made
@@ -120,9 +120,7 @@ class Runner:
     controller: Controller | None = None
     recorder: Recorder | None = None
 
-    async def start(
-        self, task: TaskTemplate[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Run[Any]:
+    async def start(self, task: TaskTemplate[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run[Any]:
         """Start a run of ``task`` on this event loop and wait for its end."""
         if not isinstance(task, TaskTemplate):
             _refuse_task(task)

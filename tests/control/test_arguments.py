@@ -21,7 +21,9 @@ async def scale(x: int, factor: float = 2.0) -> float:
 @env.task
 async def calls_scale(how: str) -> str:
     try:
-        await {"type": lambda: scale("three"), "unknown": lambda: scale(1, facto=1.0), "missing": lambda: scale()}[how]()  # type: ignore[call-arg,arg-type]
+        await {"type": lambda: scale("three"), "unknown": lambda: scale(1, facto=1.0), "missing": lambda: scale()}[
+            how
+        ]()  # type: ignore[call-arg,arg-type]
     except (TypeError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
     return "no error"

@@ -112,7 +112,7 @@ def test_sys_exit_in_a_body_is_a_failure_and_not_the_end_of_the_process():
             flyte.run(task)
 
 
-# Retries --------------------------------------------------------------------------------------------------------------
+# Retries ------------------------------------------------------------------------------------------------------------
 
 
 def test_retries_until_it_succeeds():
@@ -182,9 +182,7 @@ def test_backoff_grows_up_to_its_cap(monkeypatch: pytest.MonkeyPatch):
     clock = _RecordingClock()
     monkeypatch.setattr("flyte._core.context.SystemClock.monotonic", lambda self: clock.monotonic())
     monkeypatch.setattr("flyte._core.context.SystemClock.sleep", lambda self, s: clock.sleep(s))
-    backoff = flyte.Backoff(
-        base=datetime.timedelta(seconds=1), factor=2.0, cap=datetime.timedelta(seconds=5)
-    )
+    backoff = flyte.Backoff(base=datetime.timedelta(seconds=1), factor=2.0, cap=datetime.timedelta(seconds=5))
 
     @env.task(retries=flyte.RetryStrategy(count=5, backoff=backoff))
     async def always() -> int:
@@ -213,7 +211,7 @@ def test_children_of_a_retried_parent_keep_their_names():
     assert names[0] == names[1] and len(names[0]) == 5
 
 
-# Time limits ------------------------------------------------------------------------------------------------------------
+# Time limits --------------------------------------------------------------------------------------------------------
 
 
 def test_max_runtime_cancels_an_async_body():
@@ -326,7 +324,7 @@ def test_max_queued_time_counts_from_the_call():
     assert flyte.run(three).result == ["int", "MaxQueuedTimeExceededError", "MaxQueuedTimeExceededError"]
 
 
-# Cancellation -----------------------------------------------------------------------------------------------------------
+# Cancellation -------------------------------------------------------------------------------------------------------
 
 
 def test_a_failing_parent_cancels_every_descendant():
@@ -358,7 +356,9 @@ def test_a_failing_parent_cancels_every_descendant():
     with pytest.raises(ValueError):
         flyte.run(root)
     assert time.monotonic() - start < 2
-    assert sorted(events) == sorted(f"{n} {what}" for n in ("a1", "a2", "b1", "b2") for what in ("cancelled", "cleaned"))
+    assert sorted(events) == sorted(
+        f"{n} {what}" for n in ("a1", "a2", "b1", "b2") for what in ("cancelled", "cleaned")
+    )
 
 
 def test_a_cancelled_parent_cancels_its_children():

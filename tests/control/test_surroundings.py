@@ -36,9 +36,7 @@ def test_the_context_of_a_task():
             "version": context.version,
         }
 
-    run = flyte.with_runcontext(
-        "local", name="r1", raw_data_path="/tmp/raw", project="p", version="v7"
-    ).run(looks)
+    run = flyte.with_runcontext("local", name="r1", raw_data_path="/tmp/raw", project="p", version="v7").run(looks)
     assert run.result == {
         "run": "r1",
         "action": "a0",
@@ -325,7 +323,7 @@ def test_traces():
     async def wrong() -> str:
         return await step("x")  # type: ignore[arg-type]
 
-    with pytest.raises(TypeError, match="'step'.*'x'"):
+    with pytest.raises(TypeError, match=r"'step'.*'x'"):
         flyte.run(wrong)
     with pytest.raises(TypeError, match="takes a function"):
         flyte.trace(3)  # type: ignore[type-var]

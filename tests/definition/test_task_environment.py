@@ -33,7 +33,9 @@ def test_names_that_are_allowed(name: str):
     assert flyte.TaskEnvironment(name=name).name == name
 
 
-@pytest.mark.parametrize(("name", "suggestion"), [("MyEnv", "my_env"), ("my env", "my_env"), ("-x", "x"), ("", "my_env")])
+@pytest.mark.parametrize(
+    ("name", "suggestion"), [("MyEnv", "my_env"), ("my env", "my_env"), ("-x", "x"), ("", "my_env")]
+)
 def test_names_that_are_not_with_a_suggestion(name: str, suggestion: str):
     with pytest.raises(ValueError, match=suggestion):
         flyte.TaskEnvironment(name=name)
@@ -200,7 +202,8 @@ def test_is_initialized_and_init():
     program = (
         "import flyte, flyte.extend, threading\n"
         "assert flyte.extend.is_initialized() is False\n"
-        "ts = [threading.Thread(target=flyte.init, kwargs={'project': f'p{i}', 'domain': f'd{i}'}) for i in range(16)]\n"
+        "both = [{'project': f'p{i}', 'domain': f'd{i}'} for i in range(16)]\n"
+        "ts = [threading.Thread(target=flyte.init, kwargs=k) for k in both]\n"
         "[t.start() for t in ts]; [t.join() for t in ts]\n"
         "assert flyte.extend.is_initialized() is True\n"
         "assert flyte.current_project()[1:] == flyte.current_domain()[1:]\n"
