@@ -1,0 +1,1 @@
+"""The ``flyte`` command; :mod:`flyte.cli.main` holds its entry point."""

@@ -1,0 +1,127 @@
+"""The ``flyte`` command: its entry point and its tree.
+
+Start-up is most of what a short command takes, so what a path does not need is imported where it is used.
+"""
+
+import gc
+import sys
+from typing import Any
+
+from flyte._core.version import VERSION
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells count."""
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the command and give its exit code; never raises.
+
+    :param args: what stands after ``flyte``; from the process if not given.
+    """
+    given = sys.argv[1:] if args is None else args
+    if given == ["--version"]:
+        print(f"flyte {VERSION}")
+        return 0
+    # Nothing that start-up makes becomes garbage, so looking for it is a tenth of start-up wasted. `_run` ends this.
+    gc.disable()
+    try:
+        return _dispatch(given)
+    except KeyboardInterrupt:
+        _leave_at_once()
+        return EXIT_INTERRUPTED
+    finally:
+        gc.enable()
+
+
+def _dispatch(given: list[str]) -> int:
+    import typer
+
+    try:
+        result = command().main(given, prog_name="flyte", standalone_mode=False)
+    except typer.TyperException as error:
+        return _report_usage(error, given)
+    except typer.Abort:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as in `flyte run ... | head`
+        _drop_output()
+        return EXIT_FAILED
+    return result if isinstance(result, int) else 0
+
+
+def command() -> Any:
+    """The tree of commands, as typer builds it."""
+    import typer
+    import typer.main
+
+    from ._params import TextGroup
+    from ._run import RunGroup, run
+
+    app = typer.Typer(cls=TextGroup, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+    @app.callback()
+    def flyte(version: bool = typer.Option(False, "--version", help="Show the version and exit.", is_eager=True)) -> None:
+        """Run workflows written in plain Python."""
+        if version:
+            print(f"flyte {VERSION}")
+            raise typer.Exit
+
+    runs = typer.Typer(rich_markup_mode=None)
+    runs.callback(cls=RunGroup, invoke_without_command=True, no_args_is_help=True)(run)
+    app.add_typer(runs, name="run")
+    return typer.main.get_command(app)
+
+
+def _report_usage(error: Any, given: list[str]) -> int:
+    option = getattr(error, "option_name", None)
+    possible = getattr(error, "possibilities", None)
+    if option is not None and possible:
+        error.message = f"No such option: {option}; did you mean {' or '.join(repr(p) for p in sorted(possible))}?"
+        error.possibilities = None
+    if _wants_json(error, given):
+        from ._render import print_json
+
+        failure = {"type": "UsageError", "code": "UsageError", "kind": "user", "message": error.format_message()}
+        print_json({"run": None, "phase": None, "outputs": None, "error": failure})
+    else:
+        error.show()
+    return int(error.exit_code)
+
+
+def _wants_json(error: Any, given: list[str]) -> bool:
+    context = getattr(error, "ctx", None)
+    while context is not None:
+        if "output" in context.params and context.info_name == "run":
+            return bool(context.params["output"] == "json")
+        context = context.parent
+    # The options of `flyte run` were not read to their end; what stands before the target is all that can be ours.
+    return "--output=json" in given or ("--output", "json") in zip(given, given[1:], strict=False)
+
+
+def _drop_output() -> None:
+    import os
+
+    # Python flushes standard output at exit, which would fail and say so.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _leave_at_once() -> None:
+    """After Ctrl-C, do not wait for threads that the user's code left behind; exit functions still run."""
+    import threading
+
+    main_thread = threading.main_thread()
+    left = [t for t in threading.enumerate() if t is not main_thread and not t.daemon]
+    if not left:
+        return
+    import atexit
+    import os
+
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
