@@ -1,0 +1,69 @@
+"""The bytes that stand for a value when it is hashed (wire-protocol section 6.2, "literal repr")."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+from flyteidl2.core.literals_pb2 import Binary, Literal, Scalar
+
+_LEAVES = frozenset((int, float, str, bool, type(None), bytes))
+
+pack: Callable[[Any], bytes] = msgpack.packb
+
+
+def canonical_bytes(literal: Literal) -> bytes:
+    """What of a literal its hash is made of.
+
+    ``Literal.hash`` if there is one; of a collection the members one after the other; of a map key and member in the
+    order of the keys; of a msgpack binary the literal with its maps sorted; else the deterministic bytes.
+    """
+    if literal.hash:
+        return literal.hash.encode()
+    which = literal.WhichOneof("value")
+    if which == "collection":
+        return b"".join([canonical_bytes(member) for member in literal.collection.literals])
+    if which == "map":
+        members = literal.map.literals
+        return b"".join([key.encode() + canonical_bytes(members[key]) for key in sorted(members)])
+    if which == "scalar" and literal.scalar.HasField("binary") and literal.scalar.binary.tag == "msgpack":
+        payload = sort_payload(literal.scalar.binary.value)
+        copy = Literal(scalar=Scalar(binary=Binary(value=payload, tag="msgpack")))
+        copy.metadata.update(literal.metadata)
+        return copy.SerializeToString(deterministic=True)
+    return literal.SerializeToString(deterministic=True)
+
+
+def sort_payload(payload: bytes) -> bytes:
+    """A msgpack payload with the keys of all its maps sorted; one that is not msgpack as it is."""
+    try:
+        return pack(sort_maps(msgpack.unpackb(payload, strict_map_key=False)))
+    except (ValueError, TypeError, OverflowError, msgpack.UnpackException):
+        # What cannot be read back is hashed as it came.
+        return payload
+
+
+def sort_maps(plain: Any) -> Any:
+    """A copy of a plain value with the keys of all its maps sorted."""
+    cls = type(plain)
+    if cls is dict:
+        return {
+            key: value if type(value) in _LEAVES else sort_maps(value) for key, value in _sorted_items(plain)
+        }
+    if cls is list:
+        return [item if type(item) in _LEAVES else sort_maps(item) for item in plain]
+    return plain
+
+
+def _sorted_items(plain: dict[Any, Any]) -> list[tuple[Any, Any]]:
+    try:
+        return [(key, plain[key]) for key in sorted(plain)]
+    except TypeError:  # keys of several types
+        return sorted(plain.items(), key=lambda item: (type(item[0]).__name__, repr(item[0])))
+
+
+def sorted_keys(plain: dict[Any, Any]) -> list[Any]:
+    """The keys of a map in the order of their canonical form."""
+    try:
+        return sorted(plain)
+    except TypeError:
+        return [key for key, _ in _sorted_items(plain)]

@@ -1,0 +1,299 @@
+"""Values that travel pickled: the closed set of built-in types, and everything that nothing else fits.
+
+Closed types are read by an unpickler that knows their classes and no others, so reading them runs no code. Open ones need
+full cloudpickle, whose reading may run anything; ``FLYTE_PICKLE=forbid`` refuses that. Which of the two reads a literal is
+decided by the declared type alone.
+"""
+
+import enum
+import hashlib
+import importlib
+import io
+import pickle
+import tempfile
+import typing
+import uuid
+from contextvars import ContextVar
+from typing import Any, Generic, TypeVar
+
+from flyteidl2.core.literals_pb2 import Blob, BlobMetadata, Literal, Scalar
+from flyteidl2.core.types_pb2 import BlobType, LiteralType, SimpleType, TypeStructure, UnionType
+
+from flyte.types import _framing as framing
+from flyte.types._annotations import enums_in, pickle_policy, resolve
+from flyte.types._codec import Codec
+from flyte.types._files import read_bytes, write_new
+from flyte.types._mismatch import Mismatch
+
+T = TypeVar("T")
+
+raw_data_path: ContextVar[str | None] = ContextVar("flyte_raw_data_path", default=None)
+"""Where large pickles are written: a local directory or ``file://`` URI; None for a temporary directory."""
+
+INLINE_BYTES = 10 * 1024
+"""Pickles longer than this many bytes are kept in a file instead of inside the literal."""
+
+TAG = "FlytePickle"
+FORMAT = "PythonPickle"
+_PROTOCOL = 5  # the one that every supported Python and the peers write
+
+# Every global that a pickle of the closed set may name, and nothing else. None of them runs code of its argument's choice.
+_CLOSED_GLOBALS: dict[tuple[str, str], str] = {
+    (module, name): module
+    for module, names in {
+        "builtins": ("bytearray", "complex", "frozenset", "range", "set"),
+        "datetime": ("date", "datetime", "time", "timedelta", "timezone"),
+        "decimal": ("Decimal",),
+        "fractions": ("Fraction",),
+        "uuid": ("UUID", "SafeUUID"),
+        "pathlib": ("PurePath", "PurePosixPath", "PureWindowsPath", "PosixPath", "WindowsPath", "Path"),
+    }.items()
+    for name in names
+}
+_CLOSED_GLOBALS["zoneinfo", "ZoneInfo._unpickle"] = "zoneinfo"
+_MOVED = {("pathlib._local", name): ("pathlib", name) for _, name in list(_CLOSED_GLOBALS) if "Path" in name}
+
+
+class FlytePickle(Generic[T]):
+    """Annotate a value with ``FlytePickle[T]`` to send it pickled on purpose.
+
+    Reading a pickle may run code, so it is only read where it was declared.
+    """
+
+    @classmethod
+    def python_type(cls) -> type:
+        """The class that is pickled."""
+        return type(None)
+
+    @classmethod
+    async def to_pickle(cls, python_val: Any) -> str:
+        """Write a value's pickle to the raw-data path; returns its URI."""
+        return _write_blob(_dump_open(python_val))
+
+    @classmethod
+    async def from_pickle(cls, uri: str) -> Any:
+        """Read the value of a pickle file.
+
+        :raises TypeTransformerFailedError: open pickles are forbidden, or the file is not readable.
+        """
+        try:
+            return _load_open(read_bytes(uri), "a pickled value")
+        except Mismatch as mismatch:
+            raise mismatch.failure() from mismatch.__cause__
+
+
+class ClosedUnpickler(pickle.Unpickler):
+    """An unpickler that admits the closed set of built-in types, and Enum classes that were declared.
+
+    :param data: the pickle.
+    :param declared: Enum classes of the annotation.
+    """
+
+    def __init__(self, data: bytes, declared: dict[tuple[str, str], type[enum.Enum]]) -> None:
+        super().__init__(io.BytesIO(data))
+        self._declared = declared
+
+    def find_class(self, module: str, name: str) -> Any:
+        module, name = _MOVED.get((module, name), (module, name))
+        declared = self._declared.get((module, name))
+        if declared is not None:
+            return declared
+        if (module, name) == ("builtins", "getattr") and self._declared:
+            return self._member  # how some Python versions pickle a member of an Enum
+        owner = _CLOSED_GLOBALS.get((module, name))
+        if owner is None:
+            raise pickle.UnpicklingError(f"the pickle names {module}.{name}, which is not of the closed set")
+        found: Any = importlib.import_module(owner)
+        for part in name.split("."):
+            found = getattr(found, part)
+        return found
+
+    def _member(self, cls: Any, name: Any) -> Any:
+        if cls not in self._declared.values() or type(name) is not str:
+            raise pickle.UnpicklingError("the pickle asks for an attribute of a class that was not declared")
+        return cls.__members__[name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("the pickle refers to an object outside itself")
+
+
+def load_closed(data: bytes, declared: dict[tuple[str, str], type[enum.Enum]], words: str) -> Any:
+    """The value of a pickle of the closed set.
+
+    :raises Mismatch: it is not one.
+    """
+    try:
+        return ClosedUnpickler(data, declared).load()
+    except MemoryError as error:
+        raise Mismatch(words, got="a pickle that is too large or not one") from error
+    except Exception as error:  # garbage makes an unpickler raise nearly anything
+        raise Mismatch(words, got=f"a pickle that is not of this type ({type(error).__name__}: {error})") from error
+
+
+def _dump_open(value: Any) -> bytes:
+    import cloudpickle
+
+    _permit("write")
+    try:
+        data: bytes = cloudpickle.dumps(value, protocol=_PROTOCOL)
+    except Exception as error:
+        raise Mismatch(
+            "a value that cloudpickle can carry", value, f"{type(error).__name__}: {str(error)[:200]}"
+        ) from error
+    return data
+
+
+def _load_open(data: bytes, words: str) -> Any:
+    _permit("read")
+    try:
+        return pickle.loads(data)
+    except Exception as error:
+        raise Mismatch(words, got=f"a pickle that cannot be read ({type(error).__name__}: {str(error)[:200]})") from error
+
+
+def _permit(verb: str) -> None:
+    if pickle_policy() == "forbid":
+        raise Mismatch(
+            "a value that travels without pickle",
+            got="one that only pickle can carry",
+            why=f"FLYTE_PICKLE=forbid does not let it be {'written' if verb == 'write' else 'read'}",
+        )
+
+
+_temporary: str | None = None
+
+
+def _write_blob(data: bytes) -> str:
+    global _temporary
+    directory = raw_data_path.get()
+    if directory is None:
+        if _temporary is None:
+            _temporary = tempfile.mkdtemp(prefix="flyte-raw-")
+        directory = _temporary
+    return write_new(directory, f"{uuid.uuid4().hex}.pickle", data)
+
+
+# Not classes to check a value against: in some versions of Python Any is a class, and no value is an instance of it.
+_ANYTHING = (Any, object)
+
+
+class PickleCodec(Codec[Any]):
+    """Any annotation that travels pickled.
+
+    :param annotation: the annotation.
+    :param wire_name: what stands for it in ``python_class_name``.
+    :param closed: whether every value consists of types of the closed set.
+    """
+
+    def __init__(self, annotation: Any, wire_name: str, closed: bool) -> None:
+        super().__init__(annotation, TAG)
+        self.wire_name = wire_name
+        self.closed = closed
+        self.target, _ = resolve(annotation)
+        origin = typing.get_origin(self.target)
+        if origin is FlytePickle or self.target is FlytePickle:
+            args = typing.get_args(self.target)
+            self.target = resolve(args[0])[0] if args else Any
+            origin = typing.get_origin(self.target)
+        cls = origin if isinstance(origin, type) else self.target
+        self.cls = cls if isinstance(cls, type) and cls not in _ANYTHING else None
+        self.choices = typing.get_args(self.target) if origin is typing.Literal else None
+        self.deep = None
+        if closed and typing.get_args(self.target) and self.choices is None:
+            from flyte.types._compile import plain_of
+
+            # What checks the elements: their plain forms refuse what is not of the declared type.
+            self.deep = plain_of(self.target, "dataclass").pack
+        enums = set(enums_in(annotation)) | {type(c) for c in self.choices or () if isinstance(c, enum.Enum)}
+        self.declared = {(cls.__module__, cls.__qualname__): cls for cls in enums}
+        self.hashed = self.cls in (set, frozenset)
+
+    def build_type(self) -> LiteralType:
+        tag = TypeStructure(tag=TAG)
+        result = LiteralType(
+            union_type=UnionType(
+                variants=[
+                    LiteralType(blob=BlobType(format=FORMAT), structure=tag),
+                    LiteralType(simple=SimpleType.BINARY, structure=tag),
+                ]
+            )
+        )
+        result.metadata.update({"python_class_name": self.wire_name})
+        return result
+
+    def accepts_class(self, cls: type) -> bool:
+        if self.choices is not None:
+            return any(cls is type(choice) for choice in self.choices)
+        return cls is self.cls or (self.cls is not None and self.cls.__name__ == "Path" and issubclass(cls, self.cls))
+
+    def check(self, value: Any) -> None:
+        """Refuse a value that is not of the declared type."""
+        if self.choices is not None:
+            if not any(type(value) is type(choice) and value == choice for choice in self.choices):
+                raise Mismatch(self.describe(), value)
+        elif self.cls is not None and not isinstance(value, self.cls):
+            raise Mismatch(self.describe(), value)
+        elif self.deep is not None:
+            self.deep(value)
+
+    def dump(self, value: Any) -> bytes:
+        """The pickle of a value."""
+        self.check(value)
+        if not self.closed:
+            return _dump_open(value)
+        try:
+            return pickle.dumps(value, protocol=_PROTOCOL)
+        except Exception as error:
+            raise Mismatch(self.describe(), value, f"{type(error).__name__}: {str(error)[:200]}") from error
+
+    def load_bytes(self, data: bytes) -> Any:
+        """The value of a pickle."""
+        if not self.closed:
+            value = _load_open(data, self.describe())
+        else:
+            value = load_closed(data, self.declared, self.describe())
+        try:
+            self.check(value)
+        except RecursionError as error:
+            raise Mismatch(self.describe(), got="a value nested too deeply") from error
+        return value
+
+    def content_hash(self, value: Any, data: bytes) -> str:
+        """The hash that stands for a value when inputs are hashed; empty when its bytes do."""
+        if self.hashed:
+            return _hash_of_members(value)
+        return hashlib.sha256(data).hexdigest() if len(data) > INLINE_BYTES else ""
+
+    def wire(self, value: Any) -> bytes:
+        data = self.dump(value)
+        content_hash = self.content_hash(value, data)
+        if len(data) <= INLINE_BYTES:
+            return framing.plain_binary(data, content_hash)
+        metadata = BlobMetadata(type=BlobType(format=FORMAT))
+        blob = Blob(metadata=metadata, uri=_write_blob(data))
+        return Literal(scalar=Scalar(blob=blob), hash=content_hash).SerializeToString(deterministic=True)
+
+    def read(self, literal: Literal) -> Any:
+        scalar = literal.scalar
+        if scalar.HasField("binary") and not scalar.binary.tag:
+            return self.load_bytes(scalar.binary.value)
+        if scalar.HasField("blob") and scalar.blob.metadata.type.format == FORMAT:
+            return self.load_bytes(read_bytes(scalar.blob.uri))
+        return self.unexpected(literal)
+
+    def take(self, value: Any) -> tuple[Any, bytes]:
+        data = self.dump(value)
+        content_hash = self.content_hash(value, data)
+        canonical = content_hash.encode() if content_hash else framing.plain_binary(data)
+        return (value if type(value) is bytes else self.load_bytes(data)), canonical
+
+
+def _hash_of_members(members: Any) -> str:
+    # A set has no order of its own: md5 of the pickled list of its sorted members, as peers make it.
+    try:
+        ordered = sorted(members)
+    except TypeError:  # members of several types
+        ordered = sorted(members, key=lambda member: (type(member).__qualname__, repr(member)))
+    import cloudpickle
+
+    return hashlib.md5(cloudpickle.dumps(ordered, protocol=_PROTOCOL), usedforsecurity=False).hexdigest()
