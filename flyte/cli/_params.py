@@ -12,13 +12,13 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
-from ._values import BadValue, Reader, reader_of, text_of
-
 if TYPE_CHECKING:
     from typer._click.core import Command, Parameter
     from typer._click.formatting import HelpFormatter
 
     from flyte._core.interface import NativeInterface
+
+    from ._values import Reader
 
 
 class _AsGiven:
@@ -91,6 +91,8 @@ def task_command(name: str, interface: "NativeInterface", run: Callable[[dict[st
 
     :param name: of the command.
     """
+    from ._values import reader_of
+
     readers = {parameter: reader_of(annotation) for parameter, (annotation, _) in interface.inputs.items()}
 
     def call(_context_: typer.Context, **values: Any) -> None:
@@ -136,7 +138,9 @@ def _annotation(option: Any) -> type:
     return bool if any("/" in declared for declared in option.param_decls or ()) else str
 
 
-def _option(name: str, reader: Reader, _annotation: Any, default: Any) -> Any:
+def _option(name: str, reader: "Reader", _annotation: Any, default: Any) -> Any:
+    from ._values import text_of
+
     option = with_dashes(name)
     required = default is inspect.Parameter.empty and not reader.optional
     if reader.is_flag:
@@ -154,7 +158,9 @@ def _option(name: str, reader: Reader, _annotation: Any, default: Any) -> Any:
     )
 
 
-def _checked(reader: Reader) -> Callable[..., Any]:
+def _checked(reader: "Reader") -> Callable[..., Any]:
+    from ._values import BadValue
+
     def read(ctx: typer.Context, param: typer.CallbackParam, value: str | None) -> Any:
         if value is None or ctx.resilient_parsing or not _was_given(ctx, param.name):
             return None
@@ -171,7 +177,7 @@ def _was_given(ctx: typer.Context, name: str | None) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _completion(reader: Reader) -> Callable[[str], list[str]]:
+def _completion(reader: "Reader") -> Callable[[str], list[str]]:
     def complete(incomplete: str) -> list[str]:
         return [choice for choice in reader.choices if choice.startswith(incomplete)]
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from flyte._core.controller import RecordedAction
 from flyte._core.identity import ActionPhase
@@ -45,7 +45,7 @@ class Progress:
         self._stream = stream or sys.stderr
         self._failures = 0
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Self:
         self._write(f"run {self.run} of {self.task} started")
         return self
 
@@ -93,11 +93,11 @@ class LiveProgress(Progress):
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._draw, name="flyte-progress", daemon=True)
 
-    def __enter__(self) -> "LiveProgress":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.tally.end()
         self._over.set()
         self._thread.join(timeout=2.0)
@@ -192,7 +192,10 @@ def _log_lines_above(live: "Live") -> Iterator[None]:
     A handler keeps the stream that it was made with, so replacing ``sys.stderr`` does not reach it.
     """
     moved: list[tuple[logging.StreamHandler[Any], Any]] = []
-    loggers = [logging.root, *(one for one in list(logging.root.manager.loggerDict.values()) if isinstance(one, logging.Logger))]
+    loggers = [
+        logging.root,
+        *(one for one in list(logging.root.manager.loggerDict.values()) if isinstance(one, logging.Logger)),
+    ]
     for handler in {h for one in loggers for h in one.handlers if isinstance(h, logging.StreamHandler)}:
         if handler.stream is live.console.file or (handler.stream is sys.__stderr__ and handler.stream is not None):
             moved.append((handler, handler.stream))

@@ -80,7 +80,9 @@ class Target:
             if name in (task.name, task.short_name):
                 return task
         if not tasks:
-            raise NotFound(f"{self.given!r} has no tasks; decorate a function with @env.task of a flyte.TaskEnvironment")
+            raise NotFound(
+                f"{self.given!r} has no tasks; decorate a function with @env.task of a flyte.TaskEnvironment"
+            )
         other = getattr(sys.modules.get(self.module), name, None)
         if callable(other):
             raise NotFound(f"{name!r} in {self.given!r} is not a task; decorate it with @env.task")

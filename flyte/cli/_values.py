@@ -199,7 +199,7 @@ def _read_bytes(text: str) -> bytes:
 
 def _read_datetime(text: str) -> dt.datetime:
     if text == "now":
-        return dt.datetime.now(dt.timezone.utc)
+        return dt.datetime.now(dt.UTC)
     if text == "today":  # where the user is: midnight in the local time zone
         return dt.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
     return dt.datetime.fromisoformat(text)
@@ -263,13 +263,9 @@ def _json_reader(annotation: Any, text_allowed: bool = False) -> Reader:
 
 def _read_json(annotation: Any, shown: str, text_allowed: bool, text: str) -> Any:
     given = _file_text(text) if text.startswith("@") else text
-    try:
-        value = json.loads(given)
-    except ValueError:
-        if not text_allowed or text.startswith("@"):
-            return _parse_json(given, f"{shown} as JSON", text)
-        value = given  # one of the union's members may be written as plain text
-        given = json.dumps(given)
+    if text_allowed and not text.startswith("@") and not _is_json(given):
+        given = json.dumps(given)  # one of the union's members may be written as plain text
+    _parse_json(given, f"{shown} as JSON", text)
     from pydantic import TypeAdapter, ValidationError
     from pydantic.errors import PydanticUserError
 
@@ -286,6 +282,14 @@ def _read_json(annotation: Any, shown: str, text_allowed: bool, text: str) -> An
         where = "".join(f"[{step!r}]" for step in first["loc"])
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise _not_a(text, shown, f"{f'at {where}: ' if where else ''}{first['msg']}{more}") from None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _parse_json(given: str, expected: str, text: str) -> Any:
@@ -309,7 +313,9 @@ def _file_text(text: str) -> str:
 def _with_readable_typed_dicts(annotation: Any) -> Any:
     """``annotation`` with ``typing.TypedDict`` classes in the form that pydantic reads on Python below 3.12."""
     if typing.is_typeddict(annotation) and type(annotation).__module__ == "typing":
-        from typing_extensions import NotRequired, Required, TypedDict
+        from typing import NotRequired, Required
+
+        from typing_extensions import TypedDict
 
         hints = {
             name: (Required if name in annotation.__required_keys__ else NotRequired)[_with_readable_typed_dicts(hint)]
@@ -347,8 +353,8 @@ def text_of(value: Any) -> str:
         from ._render import json_text
 
         text = json_text(value)
-    elif hasattr(value, "model_dump_json"):
-        text = str(value.model_dump_json())
+    elif callable(dump := getattr(value, "model_dump_json", None)):
+        text = str(dump())
     else:
         text = str(value)
     return text if len(text) <= SHOWN_CHARS else f"{text[: SHOWN_CHARS - 3]}..."

@@ -61,7 +61,9 @@ def command() -> Any:
     app = typer.Typer(cls=TextGroup, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
     @app.callback()
-    def flyte(version: bool = typer.Option(False, "--version", help="Show the version and exit.", is_eager=True)) -> None:
+    def flyte(
+        version: bool = typer.Option(False, "--version", help="Show the version and exit.", is_eager=True),
+    ) -> None:
         """Run workflows written in plain Python."""
         if version:
             print(f"flyte {VERSION}")
@@ -96,7 +98,7 @@ def _wants_json(error: Any, given: list[str]) -> bool:
             return bool(context.params["output"] == "json")
         context = context.parent
     # The options of `flyte run` were not read to their end; what stands before the target is all that can be ours.
-    return "--output=json" in given or ("--output", "json") in zip(given, given[1:], strict=False)
+    return any(one == "--output=json" or given[i : i + 2] == ["--output", "json"] for i, one in enumerate(given))
 
 
 def _drop_output() -> None:
