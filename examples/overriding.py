@@ -1,0 +1,45 @@
+"""One task, other settings for one call: resources, retries and environment variables.
+
+    python examples/overriding.py
+    flyte run examples/overriding.py main --epochs 3
+"""
+
+import os
+
+import flyte
+
+env = flyte.TaskEnvironment(
+    name="overriding",
+    resources=flyte.Resources(cpu=1, memory="512Mi"),
+    env_vars={"LEARNING_RATE": "0.1"},
+)
+
+
+@env.task
+async def train(epochs: int) -> str:
+    if os.environ["LEARNING_RATE"] == "0.5" and flyte.ctx().attempt_number == 0:
+        raise ArithmeticError("diverged")
+    return f"{epochs} epochs at {os.environ['LEARNING_RATE']}, attempt {flyte.ctx().attempt_number}"
+
+
+@env.task
+async def main(epochs: int = 3) -> list[str]:
+    """Train with the task's own settings, then with others.
+
+    :param epochs: how long the first training is.
+    """
+    # override() gives a changed copy; it is cheap, so it can stand right at the call.
+    large = train.override(
+        resources=flyte.Resources(cpu=4, memory="8Gi"),  # what a container is given; in this process nothing is reserved
+        retries=2,
+        env_vars={"LEARNING_RATE": "0.5"},
+    )
+    return [
+        f"{train.resources.cpu} cpu: {await train(epochs)}",
+        f"{large.resources.cpu} cpu: {await large(10 * epochs)}",
+        f"{train.resources.cpu} cpu: {await train(epochs)}",  # the task itself is as it was
+    ]
+
+
+if __name__ == "__main__":
+    print(*flyte.run(main, epochs=3).result, sep="\n")
