@@ -405,6 +405,7 @@ class AsyncFunctionTaskTemplate(TaskTemplate[P, R, F]):
 
 
 if TYPE_CHECKING:
+    # One class at run time; these two spare type checkers, and readers of their messages, the overloads of the base.
 
     class AsyncTask(AsyncFunctionTaskTemplate[P, R, Callable[P, Coroutine[Any, Any, R]]]):
         """What ``@env.task`` makes of an async function, as type checkers see it."""
@@ -415,10 +416,6 @@ if TYPE_CHECKING:
         """What ``@env.task`` makes of a plain function, as type checkers see it."""
 
         def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...  # type: ignore[override]
-
-else:
-    # One class at run time; the two above only spare type checkers and readers the overloads of the base.
-    AsyncTask = SyncTask = AsyncFunctionTaskTemplate
 
 
 def wait_in_thread(context: TaskContext, call: Coroutine[Any, Any, T]) -> T:

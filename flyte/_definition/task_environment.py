@@ -3,7 +3,7 @@
 import weakref
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, Protocol, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, overload
 
 from flyte._core.interface import NativeInterface, describe
 from flyte._core.log import logger
@@ -18,17 +18,20 @@ from .pod import PodTemplate
 from .policy import CacheRequest, RetryStrategy, ReusePolicy, TimeoutType, cache_from_request
 from .resources import Resources
 from .secret import SecretRequest
-from .task import MAX_INLINE_IO_BYTES, AsyncFunctionTaskTemplate, AsyncTask, F, P, R, SyncTask, TaskTemplate
+from .task import MAX_INLINE_IO_BYTES, AsyncFunctionTaskTemplate, F, P, R, TaskTemplate
 from .trigger import Trigger
+
+if TYPE_CHECKING:
+    from .task import AsyncTask, SyncTask
 
 
 class TaskDecorator(Protocol):
     """What ``env.task(...)`` gives: it turns a function into a task."""
 
     @overload
-    def __call__(self, func: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    def __call__(self, func: Callable[P, Coroutine[Any, Any, R]], /) -> "AsyncTask[P, R]": ...
     @overload
-    def __call__(self, func: Callable[P, R], /) -> SyncTask[P, R]: ...
+    def __call__(self, func: Callable[P, R], /) -> "SyncTask[P, R]": ...
 
 
 @dataclass(eq=False)
@@ -70,9 +73,9 @@ class TaskEnvironment(Environment):
         return self._tasks
 
     @overload
-    def task(self, _func: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    def task(self, _func: Callable[P, Coroutine[Any, Any, R]], /) -> "AsyncTask[P, R]": ...
     @overload
-    def task(self, _func: Callable[P, R], /) -> SyncTask[P, R]: ...
+    def task(self, _func: Callable[P, R], /) -> "SyncTask[P, R]": ...
     @overload
     def task(
         self,
