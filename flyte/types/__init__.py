@@ -26,4 +26,14 @@ if TYPE_CHECKING:
     from flyte.types._transformer import TypeTransformer as TypeTransformer
     from flyte.types._type_engine import TypeEngine as TypeEngine
 
-__getattr__, __dir__, __all__ = lazy_face(__name__, _NAMES)
+__all__ = [
+    "FlytePickle",
+    "Renderable",
+    "TypeEngine",
+    "TypeTransformer",
+    "TypeTransformerFailedError",
+    "guess_interface",
+    "literal_string_repr",
+]
+
+__getattr__, __dir__ = lazy_face(__name__, _NAMES)
