@@ -31,7 +31,7 @@ def lazy_face(
             raise AttributeError(f"module {face!r} has no attribute {name!r}{nearest(name, table)}")
         module, _, attribute = target.partition(":")
         value = getattr(importlib.import_module(module), attribute or name)
-        if isinstance(value, (type, FunctionType)) and value.__module__.startswith("flyte._"):
+        if isinstance(value, (type, FunctionType)) and "._" in value.__module__:
             value.__module__ = face
         setattr(package, name, value)
         return value
