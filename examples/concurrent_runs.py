@@ -1,7 +1,7 @@
 """Several runs at once in one process, as in a web service: each has its own name, context and result.
 
-    python examples/concurrent_runs.py
-    flyte run examples/concurrent_runs.py main --n 5
+$ python examples/concurrent_runs.py
+$ flyte run examples/concurrent_runs.py main --n 5
 """
 
 import asyncio

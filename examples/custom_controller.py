@@ -1,7 +1,7 @@
 """A controller of your own gets every call of a workflow that knows nothing of it; this one keeps a log of them.
 
-    python examples/custom_controller.py
-    flyte run examples/custom_controller.py main --n 3
+$ python examples/custom_controller.py
+$ flyte run examples/custom_controller.py main --n 3
 
 The second command runs the same workflow under the local controller alone, without the log.
 """

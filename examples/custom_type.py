@@ -1,7 +1,7 @@
 """A type from another library as a task's value: teach the type engine once, then use it anywhere, also nested.
 
-    python examples/custom_type.py
-    flyte run examples/custom_type.py main --n 10
+$ python examples/custom_type.py
+$ flyte run examples/custom_type.py main --n 10
 """
 
 from fractions import Fraction

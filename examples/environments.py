@@ -1,7 +1,7 @@
 """Environments: each says what its tasks need, and a secret or variable is seen in the bodies of its own tasks only.
 
-    python examples/environments.py
-    FORECAST_KEY=sesame flyte run examples/environments.py main --city Oslo
+$ python examples/environments.py
+$ FORECAST_KEY=sesame flyte run examples/environments.py main --city Oslo
 
 A secret comes from the process environment or from a file below ~/.flyte/secrets; on a control plane, from its store.
 """

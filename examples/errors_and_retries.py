@@ -1,7 +1,7 @@
 """Failures: your own exception class reaches the caller, attempts are repeated, and time is limited.
 
-    python examples/errors_and_retries.py
-    flyte run examples/errors_and_retries.py main --item tea
+$ python examples/errors_and_retries.py
+$ flyte run examples/errors_and_retries.py main --item tea
 """
 
 import asyncio

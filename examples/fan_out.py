@@ -1,7 +1,7 @@
 """Many calls at once, with nothing but asyncio: gather, as_completed, a task group, and a name for a group of calls.
 
-    python examples/fan_out.py
-    flyte run examples/fan_out.py main --n 10
+$ python examples/fan_out.py
+$ flyte run examples/fan_out.py main --n 10
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """A task is a function, a workflow is a function that calls tasks.
 
-    python examples/hello.py
-    flyte run examples/hello.py main --name Ada
+$ python examples/hello.py
+$ flyte run examples/hello.py main --name Ada
 """
 
 import flyte

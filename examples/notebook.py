@@ -1,7 +1,7 @@
 """As in a notebook: tasks and runs cell by cell. ``flyte.run`` also works where an event loop is running already.
 
-    python examples/notebook.py
-    flyte run examples/notebook.py main --n 10
+$ python examples/notebook.py
+$ flyte run examples/notebook.py main --n 10
 
 Editors that know ``# %%`` show the parts as cells.
 """

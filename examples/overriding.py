@@ -1,7 +1,7 @@
 """One task, other settings for one call: resources, retries and environment variables.
 
-    python examples/overriding.py
-    flyte run examples/overriding.py main --epochs 3
+$ python examples/overriding.py
+$ flyte run examples/overriding.py main --epochs 3
 """
 
 import os
@@ -28,9 +28,9 @@ async def main(epochs: int = 3) -> list[str]:
 
     :param epochs: how long the first training is.
     """
-    # override() gives a changed copy; it is cheap, so it can stand right at the call.
+    # A changed copy; it is cheap, so it can stand right at the call. In this process resources are not reserved.
     large = train.override(
-        resources=flyte.Resources(cpu=4, memory="8Gi"),  # what a container is given; in this process nothing is reserved
+        resources=flyte.Resources(cpu=4, memory="8Gi"),
         retries=2,
         env_vars={"LEARNING_RATE": "0.5"},
     )

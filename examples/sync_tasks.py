@@ -1,7 +1,7 @@
 """Tasks may be plain functions: blocking code needs no rewriting, and many of them still run side by side.
 
-    python examples/sync_tasks.py
-    flyte run examples/sync_tasks.py main --n 10
+$ python examples/sync_tasks.py
+$ flyte run examples/sync_tasks.py main --n 10
 """
 
 import asyncio

@@ -1,12 +1,12 @@
 """Values cross a task's boundary as what they are: the receiver gets an equal value of the same type, never a string.
 
-    python examples/types_tour.py
-    flyte run examples/types_tour.py main
-    flyte run examples/types_tour.py bake --pizza '{"size": "large", "toppings": ["basil"]}' --minutes 8
+$ python examples/types_tour.py
+$ flyte run examples/types_tour.py main
+$ flyte run examples/types_tour.py bake --pizza '{"size": "large", "toppings": ["basil"]}' --minutes 8
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
@@ -50,7 +50,12 @@ async def bake(pizza: Pizza, minutes: int = 10) -> str:
 
 @env.task
 async def take(
-    customer: Customer, pizzas: list[Pizza], due: datetime, delay: timedelta, coupon: int | str, stock: dict[str, list[int]]
+    customer: Customer,
+    pizzas: list[Pizza],
+    due: datetime,
+    delay: timedelta,
+    coupon: int | str,
+    stock: dict[str, list[int]],
 ) -> Order:
     return Order(customer, pizzas, due, delay, coupon, stock)
 
@@ -58,7 +63,7 @@ async def take(
 @env.task
 async def main() -> list[str]:
     """Send values through a task and compare what comes back."""
-    due = datetime(2026, 2, 28, 19, 30, tzinfo=timezone.utc)
+    due = datetime(2026, 2, 28, 19, 30, tzinfo=UTC)
     pizzas = [Pizza(Size.LARGE, ["basil"]), Pizza(Size.SMALL, note="no cheese")]
     sent = Order(Customer(name="Ada"), pizzas, due, timedelta(minutes=20), 2026, {"basil": [3, 1], "ham": []})
     back = await take(*sent)

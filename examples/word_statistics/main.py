@@ -1,8 +1,8 @@
 """Word statistics of a real corpus: what 15 presidents of the United States spoke of, 1913 to 2000.
 
-    python examples/word_statistics/main.py
-    flyte run examples/word_statistics/main.py report --top 5
-    flyte run --output json examples/word_statistics/main.py main --top 3
+$ python examples/word_statistics/main.py
+$ flyte run examples/word_statistics/main.py report --top 5
+$ flyte run --output json examples/word_statistics/main.py main --top 3
 
 Each document is counted in a task of its own, the counts are merged, and further tasks find the words that are typical
 of each document: frequent there and rare in the others (tf-idf). The data and their licence are in DATA.md.
