@@ -10,7 +10,15 @@ from flyte.types import _annotations, _transformer
 from flyte.types._fields import Field, compile_reader, compile_writer, constructor_failure, dataclass_fields, has_fields
 from flyte.types._leaves import enum_plain, leaf, literal_plain
 from flyte.types._mismatch import Mismatch
-from flyte.types._nesting import bare_dict_plain, dict_plain, dynamic_plain, sequence_plain, set_plain, tuple_plain, union_plain
+from flyte.types._nesting import (
+    bare_dict_plain,
+    dict_plain,
+    dynamic_plain,
+    sequence_plain,
+    set_plain,
+    tuple_plain,
+    union_plain,
+)
 from flyte.types._plain import Dialect, Plain, SchemaContext
 
 _cache: dict[Any, Plain] = {}
@@ -140,7 +148,7 @@ def _substitute(hint: Any, parameters: dict[Any, Any]) -> Any:
     if isinstance(hint, typing.TypeVar):
         return parameters.get(hint, hint)
     free = getattr(hint, "__parameters__", ())
-    if not free or isinstance(hint, type) and typing.get_origin(hint) is None:
+    if not free or (isinstance(hint, type) and typing.get_origin(hint) is None):
         return hint
     return hint[tuple(parameters.get(parameter, parameter) for parameter in free)]
 
@@ -203,7 +211,7 @@ def _fill(fields: list[Field], cls: Any, target: Any, dialect: Dialect) -> None:
         except TypeError as error:
             raise TypeError(f"field {field.name!r} of {cls.__qualname__}: {error}") from error
         required = default is None and field.default_factory is dataclasses.MISSING and field.init
-        fields.append(Field(field.name, plain, required, field.init, field.kw_only, default))
+        fields.append(Field(field.name, plain, required, field.init, bool(field.kw_only), default))
 
 
 def _constant(value: Any) -> typing.Callable[[], Any]:

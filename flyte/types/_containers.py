@@ -18,6 +18,9 @@ from flyte.types._scalars import EnumCodec, FloatCodec, IntCodec, SimpleCodec, S
 _MISFIT = (Mismatch, TypeTransformerFailedError)
 
 
+_EXACT: dict[type, type] = {IntCodec: int, FloatCodec: float, StrCodec: str}
+
+
 class ListCodec(Codec[list[Any]]):
     """``list[T]``: a collection."""
 
@@ -26,7 +29,7 @@ class ListCodec(Codec[list[Any]]):
         self.item = item
         self.awaits = item.awaits
         # What fills a list of numbers or words at the speed of C: the class that every element must have.
-        self.exact = {IntCodec: int, FloatCodec: float, StrCodec: str}.get(type(item))
+        self.exact = _EXACT.get(type(item))
 
     def build_type(self) -> LiteralType:
         return LiteralType(collection_type=self.item.literal_type)

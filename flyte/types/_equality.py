@@ -15,6 +15,8 @@ def same(left: Any, right: Any) -> bool:
         return bool(left == right)
     if cls is float:
         return bool(left == right or (left != left and right != right))
+    if cls is complex:
+        return same(left.real, right.real) and same(left.imag, right.imag)
     if isinstance(left, dict):
         return _same_dicts(left, right)
     if isinstance(left, (list, tuple)):
@@ -25,7 +27,7 @@ def same(left: Any, right: Any) -> bool:
         return all(same(getattr(left, f.name, None), getattr(right, f.name, None)) for f in fields(left))
     if hasattr(cls, "model_fields"):
         return all(same(getattr(left, name), getattr(right, name)) for name in cls.model_fields)
-    return bool(left == right)
+    return bool(left == right or (left != left and right != right))
 
 
 def _same_dicts(left: dict[Any, Any], right: dict[Any, Any]) -> bool:

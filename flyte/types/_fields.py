@@ -1,7 +1,7 @@
 """Compiled readers and writers of things with named fields: dataclass and TypedDict (see ``_plain``).
 
-For each dataclass three functions are generated once, as source text made of nothing but field numbers: names, classes
-and converters come in as variables, so no name of the user's ever becomes code.
+For each dataclass three functions are generated once. Their source consists of field numbers and field names, which are
+Python identifiers; classes and converters come in as variables.
 """
 
 import dataclasses
@@ -35,17 +35,20 @@ class Field:
     default: Callable[[], Any] | None = None
 
 
-def _condition(variable: str, names: dict[str, Any], plain: Plain, number: int) -> str:
-    """Source that is true when a value has to be converted."""
+def _conversion(names: dict[str, Any], plain: Plain, number: int) -> str:
+    """Source that converts one field's variable, unless its value is its own plain form."""
+    convert = f"at = {number}; x{number} = c{number}(x{number})"
     passing = sorted(plain.through, key=lambda cls: cls.__name__)
     if not passing:
-        return ""
-    for i, cls in enumerate(passing):
-        names[f"t{number}_{i}"] = cls
+        return convert
     if len(passing) <= 2:
-        return " and ".join(f"type({variable}) is not t{number}_{i}" for i in range(len(passing)))
-    names[f"t{number}"] = frozenset(passing)
-    return f"type({variable}) not in t{number}"
+        for i, cls in enumerate(passing):
+            names[f"t{number}_{i}"] = cls
+        foreign = " and ".join(f"type(x{number}) is not t{number}_{i}" for i in range(len(passing)))
+    else:
+        names[f"t{number}"] = frozenset(passing)
+        foreign = f"type(x{number}) not in t{number}"
+    return f"if {foreign}: {convert}"
 
 
 def compile_writer(fields: list[Field], converts: list[Convert], check: Convert) -> Convert:
@@ -58,8 +61,7 @@ def compile_writer(fields: list[Field], converts: list[Convert], check: Convert)
     for i, (field, convert) in enumerate(zip(fields, converts, strict=True)):
         names[f"c{i}"], names[f"n{i}"] = convert, field.name
         lines.append(f"  x{i} = value.{field.name}" if field.name.isidentifier() else f"  x{i} = getattr(value, n{i})")
-        condition = _condition(f"x{i}", names, field.plain, i)
-        lines.append(f"  if {condition}: at = {i}; x{i} = c{i}(x{i})" if condition else f"  at = {i}; x{i} = c{i}(x{i})")
+        lines.append("  " + _conversion(names, field.plain, i))
     body = ", ".join(f"n{i}: x{i}" for i in range(len(fields)))
     lines += [
         f"  return {{{body}}}",
@@ -90,9 +92,9 @@ def compile_reader(cls: Any, fields: list[Field], words: str, construct: Convert
         lines.append(f"  x{i} = plain[n{i}]")
     lines += ["  pass", " except KeyError: return slow(plain)", " try:"]
     for i, field in enumerate(fields):
-        condition = _condition(f"x{i}", names, field.plain, i)
-        lines.append(f"  if {condition}: at = {i}; x{i} = c{i}(x{i})" if condition else f"  at = {i}; x{i} = c{i}(x{i})")
-    lines += ["  pass", " except Mismatch as mismatch:", "  raise mismatch.under('.' + names[at]) from mismatch.__cause__"]
+        lines.append("  " + _conversion(names, field.plain, i))
+    lines += ["  pass", " except Mismatch as mismatch:"]
+    lines += ["  raise mismatch.under('.' + names[at]) from mismatch.__cause__"]
     arguments = [f"x{i}" for i in initial if not fields[i].keyword]
     arguments += [f"{fields[i].name}=x{i}" for i in initial if fields[i].keyword]
     lines += [
@@ -109,7 +111,7 @@ def constructor_failure(words: str, error: Exception) -> Mismatch:
 
 def _define(lines: list[str], names: dict[str, Any], function: str) -> Convert:
     # The text consists of numbers and of field names that are Python identifiers.
-    exec(compile("\n".join(lines), f"<flyte {function}>", "exec"), names)
+    exec(compile("\n".join(lines), f"<flyte {function}>", "exec"), names)  # noqa: S102
     defined: Convert = names[function]
     return defined
 

@@ -59,12 +59,14 @@ def guess_type(literal_type: LiteralType) -> Any:
         if literal_type.simple in _SIMPLE:
             return _SIMPLE[literal_type.simple]
     elif which == "collection_type":
-        return typing.List[guess_type(literal_type.collection_type)]  # noqa: UP006
+        item: Any = guess_type(literal_type.collection_type)
+        return typing.List[item]  # noqa: UP006
     elif which == "map_value_type":
-        return typing.Dict[str, guess_type(literal_type.map_value_type)]  # type: ignore[misc]  # noqa: UP006
+        value: Any = guess_type(literal_type.map_value_type)
+        return typing.Dict[str, value]  # noqa: UP006
     elif which == "enum_type":
         members = {_identifier(value): value for value in literal_type.enum_type.values}
-        return enum.Enum("GuessedEnum", {name: name for name in members})  # type: ignore[misc]
+        return enum.Enum("GuessedEnum", {name: name for name in members})
     elif which == "union_type":
         variants = literal_type.union_type.variants
         if any(variant.structure.tag == "FlytePickle" for variant in variants) and len(variants) == 2:
@@ -83,7 +85,7 @@ def _identifier(value: str) -> str:
 
 def _guess_struct(literal_type: LiteralType) -> Any:
     schema = json_format.MessageToDict(literal_type.metadata) if literal_type.HasField("metadata") else {}
-    if "pb_type" in schema or "properties" not in schema and "$ref" not in schema:
+    if "pb_type" in schema or ("properties" not in schema and "$ref" not in schema):
         return dict
     return _guess_object(schema, schema.get("$defs", {}), ())
 
@@ -98,7 +100,7 @@ def _guess_object(schema: dict[str, Any], definitions: dict[str, Any], above: tu
     required = schema.get("required", [])
     fields: list[Any] = []
     for name, described in sorted(
-        schema.get("properties", {}).items(), key=lambda p: (required.index(p[0]) if p[0] in required else 1 << 30)
+        schema.get("properties", {}).items(), key=lambda p: required.index(p[0]) if p[0] in required else 1 << 30
     ):
         if not name.isidentifier() or keyword.iskeyword(name):
             return dict

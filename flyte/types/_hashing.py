@@ -9,6 +9,18 @@ from flyteidl2.core.literals_pb2 import Binary, Literal, Scalar
 _LEAVES = frozenset((int, float, str, bool, type(None), bytes))
 
 pack: Callable[[Any], bytes] = msgpack.packb
+_unpack: Callable[..., Any] = msgpack.unpackb  # type: ignore[attr-defined]
+
+
+def unpack(payload: bytes) -> Any:
+    """What a msgpack payload holds.
+
+    :raises ValueError: it is not msgpack.
+    """
+    try:
+        return _unpack(payload, strict_map_key=False)
+    except (ValueError, TypeError, RecursionError, OverflowError, msgpack.UnpackException) as error:
+        raise ValueError(f"not msgpack ({type(error).__name__})") from error
 
 
 def canonical_bytes(literal: Literal) -> bytes:
@@ -36,8 +48,8 @@ def canonical_bytes(literal: Literal) -> bytes:
 def sort_payload(payload: bytes) -> bytes:
     """A msgpack payload with the keys of all its maps sorted; one that is not msgpack as it is."""
     try:
-        return pack(sort_maps(msgpack.unpackb(payload, strict_map_key=False)))
-    except (ValueError, TypeError, OverflowError, msgpack.UnpackException):
+        return pack(sort_maps(unpack(payload)))
+    except (ValueError, TypeError, OverflowError, RecursionError):
         # What cannot be read back is hashed as it came.
         return payload
 
@@ -46,9 +58,7 @@ def sort_maps(plain: Any) -> Any:
     """A copy of a plain value with the keys of all its maps sorted."""
     cls = type(plain)
     if cls is dict:
-        return {
-            key: value if type(value) in _LEAVES else sort_maps(value) for key, value in _sorted_items(plain)
-        }
+        return {key: value if type(value) in _LEAVES else sort_maps(value) for key, value in _sorted_items(plain)}
     if cls is list:
         return [item if type(item) in _LEAVES else sort_maps(item) for item in plain]
     return plain

@@ -159,8 +159,7 @@ def leaf(annotation: Any, target: Any, dialect: Dialect) -> Plain | None:
         return through(annotation, type(None), {"type": "null"})
     if target is datetime.datetime:
         schema = {"type": "string", "format": "date-time"}
-        write = jsonable if json else _plain_datetime
-        return converted(annotation, target, write, _read_datetime, schema, (str,))
+        return converted(annotation, target, jsonable if json else _plain_datetime, _read_datetime, schema, (str,))
     if target is datetime.date:
         plain = converted(
             annotation, target, datetime.date.isoformat, _read_date, {"type": "string", "format": "date"}, (str,)
@@ -168,9 +167,15 @@ def leaf(annotation: Any, target: Any, dialect: Dialect) -> Plain | None:
         plain.pack = plain.canon = _date_pack(plain.pack)
         return plain
     if target is datetime.time:
-        write = jsonable if json else datetime.time.isoformat
         schema = {"type": "string", "format": "time"}
-        return converted(annotation, target, write, datetime.time.fromisoformat, schema, (str,))
+        return converted(
+            annotation,
+            target,
+            jsonable if json else datetime.time.isoformat,
+            datetime.time.fromisoformat,
+            schema,
+            (str,),
+        )
     if target is datetime.timedelta:
         if json:
             schema = {"type": "string", "format": "duration"}
@@ -186,8 +191,8 @@ def leaf(annotation: Any, target: Any, dialect: Dialect) -> Plain | None:
     if target in (bytes, bytearray):
         return _bytes_plain(annotation, target, dialect)
     if target is complex:
-        schema = {"type": "array", "items": {"type": "number"}}
-        return converted(annotation, complex, lambda v: [v.real, v.imag], _read_complex, schema, (list,))
+        numbers = {"type": "array", "items": {"type": "number"}}
+        return converted(annotation, complex, lambda v: [v.real, v.imag], _read_complex, numbers, (list,))
     if target is decimal.Decimal:
         return converted(annotation, target, str, decimal.Decimal, {"type": "string", "format": "decimal"}, (str,))
     if target is fractions.Fraction:
@@ -249,16 +254,22 @@ def enum_plain(annotation: Any, cls: type[enum.Enum], dialect: Dialect) -> Plain
             return from_plain[float, float(plain)]
         if type(plain) is str and plain in cls.__members__:  # the other dialect's form
             return cls.__members__[plain]
-        for known, candidate in to_plain.items():
-            if by_name and type(known.value) is type(plain) and known.value == plain:
-                return known
-            del candidate
+        if by_name:
+            for known in members:
+                if type(known.value) is type(plain) and known.value == plain:
+                    return known
         raise Mismatch(words, plain, f"the members are {', '.join(list(cls.__members__)[:8])}")
 
     kinds = {type(plain) for plain in to_plain.values()} | ({int} if is_flag else set()) or {str}
     values = list(to_plain.values())
     return Plain(
-        annotation, pack, unpack, kinds=kinds, owns=(cls,), schema=lambda _: {"enum": values}, fits=_member_of(from_plain)
+        annotation,
+        pack,
+        unpack,
+        kinds=kinds,
+        owns=(cls,),
+        schema=lambda _: {"enum": values},
+        fits=_member_of(from_plain),
     )
 
 

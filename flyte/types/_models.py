@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pydantic
+import pydantic.json_schema
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from flyte._core.interface import describe
@@ -20,6 +21,7 @@ from flyte.types._mismatch import Mismatch
 from flyte.types._plain import Plain
 
 Convert = Callable[[Any], Any]
+Leaf = Callable[[type[enum.Enum]], Convert | None]
 
 
 def model_plain(annotation: Any, target: Any) -> Plain:
@@ -51,14 +53,15 @@ def model_plain(annotation: Any, target: Any) -> Plain:
         check(value)
         try:
             plain = value.model_dump(mode="json")
-        except PydanticSerializationError:
+        except (PydanticSerializationError, UnicodeDecodeError):
             # Bytes that are not UTF-8: pydantic refuses them; raw is what its reader takes as well.
             try:
                 plain = _jsonable(value.model_dump(mode="python"))
-            except (PydanticSerializationError, TypeError) as error:
+            except (PydanticSerializationError, UnicodeDecodeError, TypeError) as error:
                 raise Mismatch(f"{words} that pydantic can dump", value, str(error)[:200]) from error
         except Exception as error:  # a user's own serializer
-            raise Mismatch(f"{words} that can be dumped", value, f"{type(error).__name__}: {str(error)[:200]}") from error
+            why = f"{type(error).__name__}: {str(error)[:200]}"
+            raise Mismatch(f"{words} that can be dumped", value, why) from error
         return name_enums(plain) if name_enums is not None else plain
 
     def unpack(plain: Any) -> Any:
@@ -80,6 +83,7 @@ def model_plain(annotation: Any, target: Any) -> Plain:
         pack,
         unpack,
         canon=lambda value: sort_maps(pack(value)),
+        dumped=True,
         kinds=(dict,),
         owns=(cls,),
         schema=lambda _: model_schema(cls),
@@ -109,6 +113,7 @@ def adapted_plain(annotation: Any, target: Any) -> Plain:
         pack,
         unpack,
         canon=lambda value: sort_maps(pack(value)),
+        dumped=True,
         owns=(origin,),
         schema=lambda _: adapter.json_schema(),
     )
@@ -136,7 +141,7 @@ def _jsonable(value: Any) -> Any:
     return to_jsonable_python(value)
 
 
-# Enums by name ---------------------------------------------------------------------------------------------------------
+# Enums by name ------------------------------------------------------------------------------------------
 
 
 def _to_name(cls: type[enum.Enum]) -> Convert | None:
@@ -163,7 +168,7 @@ def _key(plain: Any) -> Any:
     return (type(plain), plain) if isinstance(plain, (str, int, float, bool, bytes, type(None))) else repr(plain)
 
 
-def _renaming(annotation: Any, leaf: Callable[[type[enum.Enum]], Convert | None], seen: dict[Any, Any]) -> Convert | None:
+def _renaming(annotation: Any, leaf: Leaf, seen: dict[Any, Any]) -> Convert | None:
     """A function that renames the enums inside a dumped value; None when there are none.
 
     Peers rename where the declared type says that an Enum is there, but leave an Enum that is one variant of several
@@ -221,9 +226,7 @@ def _rename_entries(key: Convert | None, value: Convert | None) -> Convert | Non
     return rename
 
 
-def _rename_fields(
-    annotations: dict[str, Any], target: Any, leaf: Callable[[type[enum.Enum]], Convert | None], seen: dict[Any, Any]
-) -> Convert | None:
+def _rename_fields(annotations: dict[str, Any], target: Any, leaf: Leaf, seen: dict[Any, Any]) -> Convert | None:
     if target in seen:
         # A recursive model: looked up when it is used, because it is still being compiled.
         return lambda plain: seen[target](plain) if seen[target] else plain
@@ -251,11 +254,13 @@ def _names_an_enum(annotation: Any, seen: set[Any]) -> bool:
             return any(_names_an_enum(field.annotation, seen) for field in target.model_fields.values())
         return False
     return typing.get_origin(target) is not typing.Literal and any(
-        _names_an_enum(arg, seen) for arg in typing.get_args(target) if arg is not Ellipsis and not isinstance(arg, list)
+        _names_an_enum(arg, seen)
+        for arg in typing.get_args(target)
+        if arg is not Ellipsis and not isinstance(arg, list)
     )
 
 
-# Schemas -----------------------------------------------------------------------------------------------------------------
+# Schemas ------------------------------------------------------------------------------------------
 
 
 class _EnumNames(pydantic.json_schema.GenerateJsonSchema):
@@ -273,9 +278,13 @@ def model_schema(cls: type[pydantic.BaseModel]) -> dict[str, Any]:
     return cls.model_json_schema(schema_generator=_EnumNames)
 
 
-def wrapper_schema(title: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """The JSON schema of a model of these fields, which stands for a tuple or TypedDict on the wire."""
+def wrapper_schema(title: str, fields: dict[str, Any]) -> dict[str, Any] | None:
+    """The JSON schema of a model of these fields, which stands for a tuple or TypedDict on the wire.
+
+    None when pydantic does not know one of their types.
+    """
     definitions: Any = {name: (annotation, ...) for name, annotation in fields.items()}
-    config = pydantic.ConfigDict(arbitrary_types_allowed=True)
-    model = pydantic.create_model(title, __config__=config, **definitions)
-    return model_schema(model)
+    try:
+        return model_schema(pydantic.create_model(title, **definitions))
+    except pydantic.PydanticUserError:
+        return None

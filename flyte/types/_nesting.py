@@ -5,7 +5,7 @@ import decimal
 import fractions
 import pathlib
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
@@ -17,14 +17,15 @@ from flyte.types._leaves import leaf
 from flyte.types._mismatch import Mismatch, segment
 from flyte.types._plain import VALUE, VARIANT, Convert, Dialect, Plain, SchemaContext, mark_of, marked
 
-_KEY_CLASSES = frozenset((str, int, float, bool, type(None), bytes))
+_STR = frozenset((str,))
+_KEY_CLASSES: frozenset[type] = frozenset((str, int, float, bool, type(None), bytes))
 
 
-def each(plain: Plain, convert: Convert) -> Callable[[Iterable[Any]], list[Any]]:
+def each(plain: Plain, convert: Convert) -> Callable[[Any], list[Any]]:
     """Apply ``convert``, one of the functions of ``plain``, to every element."""
     passing = plain.through
 
-    def convert_all(elements: Iterable[Any]) -> list[Any]:
+    def convert_all(elements: Any) -> list[Any]:
         if passing and passing.issuperset(map(type, elements)):
             return list(elements)
         converted: list[Any] = []
@@ -39,7 +40,7 @@ def each(plain: Plain, convert: Convert) -> Callable[[Iterable[Any]], list[Any]]
     return convert_all
 
 
-def sequence_plain(annotation: Any, cls: type, item: Plain, bare: bool = False) -> Plain:
+def sequence_plain(annotation: Any, cls: Any, item: Plain, bare: bool = False) -> Plain:
     """``list[T]`` and ``tuple[T, ...]``: an array."""
     words = describe(annotation)
     pack_all, canon_all, unpack_all = each(item, item.pack), each(item, item.canon), each(item, item.unpack)
@@ -72,7 +73,7 @@ def sequence_plain(annotation: Any, cls: type, item: Plain, bare: bool = False) 
     return Plain(annotation, pack, unpack, canon=canon, kinds=(list,), owns=(cls,), schema=schema)
 
 
-def set_plain(annotation: Any, cls: type, item: Plain) -> Plain:
+def set_plain(annotation: Any, cls: Any, item: Plain) -> Plain:
     """``set[T]`` and ``frozenset[T]``: an array in an order of its own, so that it is the same in every process."""
     words = describe(annotation)
     unpack_all = each(item, item.unpack)
@@ -111,7 +112,7 @@ def set_plain(annotation: Any, cls: type, item: Plain) -> Plain:
     return Plain(annotation, pack, unpack, kinds=(list,), owns=(cls,), schema=schema)
 
 
-def tuple_plain(annotation: Any, items: list[Plain], make: Callable[[list[Any]], Any], cls: type = tuple) -> Plain:
+def tuple_plain(annotation: Any, items: list[Plain], make: Callable[[list[Any]], Any], cls: Any = tuple) -> Plain:
     """``tuple[A, B]`` and NamedTuple classes: an array of that many elements."""
     words = describe(annotation)
     count = len(items)
@@ -165,7 +166,7 @@ def dict_plain(annotation: Any, key: Plain, value: Plain, dialect: Dialect) -> P
     """``dict[K, V]``: a map; a marked array of pairs where the plain form of a key cannot be a key."""
     words = describe(annotation)
     text_keys = dialect == "json" and key.kinds == {int}
-    key_classes = frozenset((str,)) if dialect == "json" else _KEY_CLASSES
+    key_classes = _STR if dialect == "json" else _KEY_CLASSES
     str_keys = key.through == {str} and key.kinds == {str}
     pack_key: Convert = (lambda k: str(key.pack(k))) if text_keys else key.pack
     passing = value.through
@@ -189,6 +190,14 @@ def dict_plain(annotation: Any, key: Plain, value: Plain, dialect: Dialect) -> P
                 raise mismatch.under(segment(k)) from mismatch.__cause__
         return items
 
+    def passes(mapping: Any) -> bool:
+        return (
+            str_keys
+            and type(mapping) is dict
+            and _STR.issuperset(map(type, mapping))
+            and passing.issuperset(map(type, mapping.values()))
+        )
+
     def as_map(items: list[tuple[Any, Any]], canonical: bool) -> Any:
         if not key_classes.issuperset(type(k) for k, _ in items) or any(k == VARIANT for k, _ in items):
             return marked("dict", [list(item) for item in items])
@@ -196,24 +205,21 @@ def dict_plain(annotation: Any, key: Plain, value: Plain, dialect: Dialect) -> P
         return {k: collected[k] for k in sorted_keys(collected)} if canonical else collected
 
     def pack(mapping: Any) -> Any:
-        if str_keys and type(mapping) is dict and {str}.issuperset(map(type, mapping)) and VARIANT not in mapping:
-            if passing and passing.issuperset(map(type, mapping.values())):
-                return mapping.copy()
+        if passes(mapping) and VARIANT not in mapping:
+            return mapping.copy()
         return as_map(pack_items(value.pack, mapping), canonical=False)
 
     def canon(mapping: Any) -> Any:
-        if str_keys and type(mapping) is dict and {str}.issuperset(map(type, mapping)) and VARIANT not in mapping:
-            if passing and passing.issuperset(map(type, mapping.values())):
-                return {k: mapping[k] for k in sorted(mapping)}
+        if passes(mapping) and VARIANT not in mapping:
+            return {k: mapping[k] for k in sorted(mapping)}
         return as_map(pack_items(value.canon, mapping), canonical=True)
 
     def unpack(plain: Any) -> Any:
         if type(plain) is not dict:
             raise Mismatch(words, plain)
         if VARIANT not in plain:
-            if str_keys and {str}.issuperset(map(type, plain)):
-                if passing and passing.issuperset(map(type, plain.values())):
-                    return plain.copy()
+            if passes(plain):
+                return plain.copy()
             pairs: Any = plain.items()
         elif mark_of(plain) == "dict" and type(plain[VALUE]) is list:
             pairs = plain[VALUE]
@@ -352,10 +358,7 @@ def union_plain(annotation: Any, variants: list[Plain]) -> Plain:
     chosen = _Variants(annotation, variants)
     sure = [i for i in range(len(variants)) if chosen.unambiguous(i)]
     passing = {
-        cls
-        for i in sure
-        for cls in variants[i].through
-        if chosen.owners(cls) == [i] and chosen.by_kind.get(cls) == [i]
+        cls for i in sure for cls in variants[i].through if chosen.owners(cls) == [i] and chosen.by_kind.get(cls) == [i]
     }
     marks = {dict} if len(sure) < len(variants) else set()
     return Plain(
@@ -384,7 +387,7 @@ _DYNAMIC_LEAVES = (
     pathlib.PureWindowsPath,
     type(pathlib.Path()),
 )
-_OWN_FORM = frozenset((str, int, float, bool, type(None), bytes))
+_OWN_FORM: frozenset[type] = frozenset((str, int, float, bool, type(None), bytes))
 
 
 class _Dynamic:
@@ -422,9 +425,9 @@ class _Dynamic:
             name = self.names.get(cls)
             if name is not None:
                 return marked(name, self.leaves[name].pack(value))
-            for base in (str, int, float, bytes, list, dict):  # such as numpy.float64
-                if isinstance(value, base) and not hasattr(cls, "__members__"):
-                    return pack(base.__str__(value) if base is str else base(value))
+            base = _base_of(value)
+            if base is not None:
+                return pack(str.__str__(value) if base is str else base(value))
             raise Mismatch(
                 "a value of a built-in type inside Any",
                 value,
@@ -459,6 +462,13 @@ class _Dynamic:
         except (TypeError, ValueError) as error:
             raise Mismatch(f"the elements of a {name}", content) from error
         raise Mismatch("a built-in type inside Any", got=f"the mark {name!r}")
+
+
+def _base_of(value: Any) -> Any:
+    """The class of msgpack's own that a value is a subclass of, such as float of numpy.float64; not for Enums."""
+    if hasattr(type(value), "__members__"):
+        return None
+    return next((base for base in (str, int, float, bytes, list, dict) if isinstance(value, base)), None)
 
 
 _dynamic: _Dynamic | None = None

@@ -1,8 +1,8 @@
 """Values that travel pickled: the closed set of built-in types, and everything that nothing else fits.
 
-Closed types are read by an unpickler that knows their classes and no others, so reading them runs no code. Open ones need
-full cloudpickle, whose reading may run anything; ``FLYTE_PICKLE=forbid`` refuses that. Which of the two reads a literal is
-decided by the declared type alone.
+Closed types are read by an unpickler that knows their classes and no others, so reading them runs no code. Open ones
+need full cloudpickle, whose reading may run anything; ``FLYTE_PICKLE=forbid`` refuses that. Which of the two reads a
+literal is decided by the declared type alone.
 """
 
 import enum
@@ -37,7 +37,7 @@ TAG = "FlytePickle"
 FORMAT = "PythonPickle"
 _PROTOCOL = 5  # the one that every supported Python and the peers write
 
-# Every global that a pickle of the closed set may name, and nothing else. None of them runs code of its argument's choice.
+# Every global that a pickle of the closed set may name, and nothing else. None of them runs code of the data's choice.
 _CLOSED_GLOBALS: dict[tuple[str, str], str] = {
     (module, name): module
     for module, names in {
@@ -130,12 +130,17 @@ def load_closed(data: bytes, declared: dict[tuple[str, str], type[enum.Enum]], w
         raise Mismatch(words, got=f"a pickle that is not of this type ({type(error).__name__}: {error})") from error
 
 
-def _dump_open(value: Any) -> bytes:
+def _cloudpickle(value: Any) -> bytes:
     import cloudpickle
 
+    data: bytes = cloudpickle.dumps(value, protocol=_PROTOCOL)  # type: ignore[no-untyped-call]
+    return data
+
+
+def _dump_open(value: Any) -> bytes:
     _permit("write")
     try:
-        data: bytes = cloudpickle.dumps(value, protocol=_PROTOCOL)
+        data = _cloudpickle(value)
     except Exception as error:
         raise Mismatch(
             "a value that cloudpickle can carry", value, f"{type(error).__name__}: {str(error)[:200]}"
@@ -146,9 +151,10 @@ def _dump_open(value: Any) -> bytes:
 def _load_open(data: bytes, words: str) -> Any:
     _permit("read")
     try:
-        return pickle.loads(data)
+        return pickle.loads(data)  # noqa: S301 - declared by the user as a type that only pickle can carry
     except Exception as error:
-        raise Mismatch(words, got=f"a pickle that cannot be read ({type(error).__name__}: {str(error)[:200]})") from error
+        why = f"{type(error).__name__}: {str(error)[:200]}"
+        raise Mismatch(words, got=f"a pickle that cannot be read ({why})") from error
 
 
 def _permit(verb: str) -> None:
@@ -294,6 +300,4 @@ def _hash_of_members(members: Any) -> str:
         ordered = sorted(members)
     except TypeError:  # members of several types
         ordered = sorted(members, key=lambda member: (type(member).__qualname__, repr(member)))
-    import cloudpickle
-
-    return hashlib.md5(cloudpickle.dumps(ordered, protocol=_PROTOCOL), usedforsecurity=False).hexdigest()
+    return hashlib.md5(_cloudpickle(ordered), usedforsecurity=False).hexdigest()

@@ -1,7 +1,7 @@
 """The plain form of a value inside a structure: what msgpack can hold.
 
-A dataclass, a tuple or a dict with other than text keys travels as one msgpack payload. Inside it every annotation has a
-:class:`Plain`: compiled functions from a value to its plain form (None, bool, int, float, str, bytes, list, dict) and
+A dataclass, a tuple or a dict with other than text keys travels as one msgpack payload. Inside it every annotation has
+a :class:`Plain`: compiled functions from a value to its plain form (None, bool, int, float, str, bytes, list, dict) and
 back. Two dialects write some leaves differently (wire-protocol section 7): "dataclass" (datetime in ISO form, timedelta
 in seconds, an Enum's value) and "json" as pydantic dumps to JSON (timedelta in ISO form, an Enum's name, text as keys).
 
@@ -34,6 +34,8 @@ class Plain:
     :param kinds: classes that the plain form may have.
     :param owns: classes whose instances are this annotation's own; a union asks.
     :param schema: definitions -> JSON schema.
+    :param fits: whether a plain form looks like one of this annotation; None when nobody can tell.
+    :param dumped: whether ``canon`` is no more than ``pack`` with the maps sorted.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Plain:
         owns: typing.Iterable[type] = (),
         schema: "Callable[[SchemaContext], dict[str, Any]]",
         fits: Callable[[Any], bool] | None = None,
+        dumped: bool = False,
     ) -> None:
         self.annotation = annotation
         self.pack = pack
@@ -58,6 +61,7 @@ class Plain:
         self.owns = frozenset(owns)
         self.schema = schema
         self.fits = fits
+        self.dumped = dumped
 
     def describe(self) -> str:
         """The annotation in readable words."""

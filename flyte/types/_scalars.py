@@ -13,7 +13,7 @@ from flyte.types import _framing as framing
 from flyte.types._codec import Codec
 from flyte.types._mismatch import Mismatch
 
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
 _DAY_S = 86_400
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
@@ -201,17 +201,17 @@ class DatetimeCodec(SimpleCodec):
         data = self.wire(value)
         utc = _in_utc(value)
         if type(utc) is not datetime.datetime or utc.fold:
-            utc = datetime.datetime.combine(utc.date(), utc.time().replace(fold=0), datetime.timezone.utc)
+            utc = datetime.datetime.combine(utc.date(), utc.time().replace(fold=0), datetime.UTC)
         return utc, data
 
 
 def _in_utc(value: datetime.datetime) -> datetime.datetime:
-    if value.tzinfo is datetime.timezone.utc:
+    if value.tzinfo is datetime.UTC:
         return value
     if value.utcoffset() is None:
-        return value.replace(tzinfo=datetime.timezone.utc)
+        return value.replace(tzinfo=datetime.UTC)
     try:
-        return value.astimezone(datetime.timezone.utc)
+        return value.astimezone(datetime.UTC)
     except OverflowError as error:
         raise Mismatch("a datetime of the years 1 to 9999 in UTC", value) from error
 
@@ -332,7 +332,7 @@ class EnumCodec(Codec[Any]):
         if member is not None:
             return member
         if issubclass(self.cls, enum.Flag):
-            combined = self.cls(0)
+            combined: Any = self.cls(0)
             parts = [] if name == "None" else name.split("|")
             if all(part in self.members for part in parts):
                 for part in parts:

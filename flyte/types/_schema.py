@@ -36,8 +36,9 @@ def _constraints(shape: Shape) -> dict[str, Any]:
 
     import pydantic
 
+    annotated: Any = Annotated[(shape.target, *relevant)]
     try:
-        schema = pydantic.TypeAdapter(Annotated[(shape.target, *relevant)]).json_schema()  # type: ignore[misc]
+        schema = pydantic.TypeAdapter(annotated).json_schema()
         plain = pydantic.TypeAdapter(shape.target).json_schema()
     except pydantic.PydanticUserError:
         # A type that pydantic does not know keeps its constraints to itself.

@@ -5,10 +5,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import msgpack
 from flyteidl2.core.literals_pb2 import Literal, LiteralMap
 from flyteidl2.task.common_pb2 import Inputs, NamedLiteral, Outputs
 from google.protobuf import json_format
+
+from flyte.types._hashing import unpack
 
 
 def literal_string_repr(
@@ -85,7 +86,7 @@ def _shown_primitive(primitive: Any) -> Any:
 def _shown_binary(binary: Any) -> Any:
     if binary.tag == "msgpack":
         try:
-            return json.dumps(msgpack.unpackb(binary.value, strict_map_key=False), default=str)
-        except (ValueError, TypeError, msgpack.UnpackException):
+            return json.dumps(unpack(binary.value), default=str)
+        except ValueError:
             pass  # not what its tag says: shown as the bytes it is
     return base64.b64encode(binary.value)

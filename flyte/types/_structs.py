@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import msgpack
 from flyteidl2.core.literals_pb2 import Literal
 from flyteidl2.core.types_pb2 import LiteralType, SimpleType, TypeAnnotation, TypeStructure
 
 from flyte.types import _framing as framing
 from flyte.types._codec import Codec
-from flyte.types._hashing import pack
+from flyte.types._hashing import pack, sort_maps, unpack
 from flyte.types._mismatch import Mismatch
 from flyte.types._plain import Plain
 
@@ -78,7 +77,8 @@ class PayloadCodec(Codec[Any]):
     def take(self, value: Any) -> tuple[Any, bytes]:
         plain = self.plain
         packed = plain.pack(value)
-        data = self._pack(plain.canon(value), value)
+        # A model's dump is not worth making twice: its maps are sorted afterwards.
+        data = self._pack(sort_maps(packed) if plain.dumped else plain.canon(value), value)
         return plain.unpack(packed), framing.msgpack_binary(data)
 
 
@@ -88,9 +88,9 @@ def unpack_payload(payload: bytes, codec: Codec[Any]) -> Any:
     :raises Mismatch: it is not msgpack.
     """
     try:
-        return msgpack.unpackb(payload, strict_map_key=False)
-    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
-        raise Mismatch(codec.describe(), got=f"a payload that is not msgpack ({type(error).__name__})") from error
+        return unpack(payload)
+    except ValueError as error:
+        raise Mismatch(codec.describe(), got=f"a payload that is {error}") from error
 
 
 def plain_struct(struct: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from flyte._core.interface import describe
 from flyte.types._annotations import resolve
 from flyte.types._compile import hints_of, plain_of, typeddict_plain
 from flyte.types._mismatch import Mismatch
-from flyte.types._plain import Convert, Plain
+from flyte.types._plain import Convert, Plain, SchemaContext
 from flyte.types._structs import PayloadCodec
 
 _TAG = "Pydantic Transformer"
@@ -51,7 +51,10 @@ def _codec(annotation: Any, name: str, plain: Plain, title: str, fields: dict[st
     def schema() -> dict[str, Any]:
         from flyte.types._models import wrapper_schema
 
-        return wrapper_schema(title, fields)
+        described = wrapper_schema(title, fields)
+        if described is None:  # a field's type that pydantic does not know
+            described = {"type": "object", "title": title, **plain.schema(SchemaContext())}
+        return described
 
     return PayloadCodec(annotation, name, plain, schema, _TAG)
 
@@ -66,9 +69,9 @@ def _row_plain(
 
     def writer(positions: list[tuple[int, str, Convert]]) -> Convert:
         def write(value: Any) -> dict[str, Any]:
-            if not isinstance(value, cls) or (cls is tuple and type(value) is not tuple):
-                if not (not index and type(value) is tuple):
-                    raise Mismatch(words, value)
+            # A plain tuple may stand for a NamedTuple, but not a NamedTuple for a tuple: its class would be lost.
+            if type(value) is not tuple and type(value) is not cls:
+                raise Mismatch(words, value)
             if len(value) != count:
                 raise Mismatch(words, value, f"it has {len(value)} elements, not {count}")
             packed = {}
@@ -94,6 +97,10 @@ def _row_plain(
                 raise mismatch.under(steps[i]) from mismatch.__cause__
         return make(values)
 
+    def schema(context: SchemaContext) -> dict[str, Any]:
+        described = {name: plain.schema(context) for name, plain in plains.items()}
+        return {"properties": described, "required": list(described)} if described else {}
+
     in_order = [(i, name, plain.pack) for i, (name, plain) in enumerate(plains.items())]
     by_name = sorted(((i, name, plain.canon) for i, (name, plain) in enumerate(plains.items())), key=lambda p: p[1])
     return Plain(
@@ -103,6 +110,6 @@ def _row_plain(
         canon=writer(by_name),
         kinds=(dict,),
         owns=(cls,),
-        schema=lambda _: {},
+        schema=schema,
         fits=lambda packed: type(packed) is dict and packed.keys() == plains.keys(),
     )
