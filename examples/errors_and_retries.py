@@ -44,7 +44,8 @@ async def slow() -> None:
 
 @env.task(retries=10)
 async def charge(card: str) -> None:
-    raise flyte.errors.NonRecoverableError(f"card {card} was refused")  # fails at once: 10 more attempts would not help
+    # Fails at once: ten more attempts would not help.
+    raise flyte.errors.NonRecoverableError(f"card {card} was refused in attempt {flyte.ctx().attempt_number}")
 
 
 @env.task
@@ -61,7 +62,7 @@ async def main(item: str = "tea") -> list[str]:
     try:
         await charge("1234")
     except flyte.errors.NonRecoverableError as error:
-        said.append(f"{error}; {error.__notes__[0].split(',')[1].strip()}")
+        said.append(f"{error.code}: {error}")
     return said
 
 

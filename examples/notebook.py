@@ -28,7 +28,7 @@ async def main(n: int = 3) -> list[int]:
 # %% Run
 if __name__ == "__main__":
     run = flyte.run(main, n=3)
-    print(run.phase, run.outputs().o0)
+    print(run.phase.value, run.outputs().o0)
 
 
 # %% Change a task and run again: the name means the new function from now on

@@ -29,16 +29,10 @@ async def main(epochs: int = 3) -> list[str]:
     :param epochs: how long the first training is.
     """
     # A changed copy; it is cheap, so it can stand right at the call. In this process resources are not reserved.
-    large = train.override(
-        resources=flyte.Resources(cpu=4, memory="8Gi"),
-        retries=2,
-        env_vars={"LEARNING_RATE": "0.5"},
-    )
-    return [
-        f"{train.resources.cpu} cpu: {await train(epochs)}",
-        f"{large.resources.cpu} cpu: {await large(10 * epochs)}",
-        f"{train.resources.cpu} cpu: {await train(epochs)}",  # the task itself is as it was
-    ]
+    big = flyte.Resources(cpu=4, memory="8Gi")
+    bold = train.override(resources=big, retries=2, env_vars={"LEARNING_RATE": "0.5"})
+    assert (train.resources, bold.resources) == (env.resources, big)
+    return [await train(epochs), await bold(10 * epochs), await train(epochs)]
 
 
 if __name__ == "__main__":

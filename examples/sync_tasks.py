@@ -31,9 +31,9 @@ def table(n: int) -> list[str]:
 
 
 @env.task
-def blocking(i: int) -> str:
-    time.sleep(0.2)  # stands for code that cannot be awaited: a database driver, a numeric library
-    return threading.current_thread().name
+def blocking(i: int) -> int:
+    time.sleep(0.5)  # stands for code that cannot be awaited: a database driver, a numeric library
+    return threading.get_ident()
 
 
 @env.task
@@ -47,7 +47,7 @@ async def main(n: int = 4) -> list[str]:
     took_s = time.perf_counter() - started
 
     mapped = [result async for result in flyte.map.aio(reciprocal, [1, 2, 4], concurrency=2)]
-    together = f"{n} x 0.2 s of blocking took {took_s:.1f} s in {len(set(threads))} threads"
+    together = f"{n} x 0.5 s of blocking took {took_s:.1f} s in {len(set(threads))} threads"
     return [*await table.aio(n), f"mapped: {mapped}", together]
 
 

@@ -31,7 +31,6 @@ class Pizza:
 
 class Customer(BaseModel):
     name: str
-    phone: str | None = None
 
 
 class Order(NamedTuple):  # a NamedTuple as the result of a task: several results, each with a name

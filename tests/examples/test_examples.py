@@ -32,7 +32,7 @@ SAYS: dict[str, list[str]] = {
         r"'page 9': 81\}",
     ],
     "python examples/types_tour.py": [
-        r"^customer: Customer\(name='Ada', phone=None\)$",
+        r"^customer: Customer\(name='Ada'\)$",
         r"^pizzas: \[Pizza\(size=<Size.LARGE: 'large'>, toppings=\['basil'\], note=None\),",
         r" Pizza\(size=<Size.SMALL: 'small'>, toppings=\[\], note='no cheese'\)\]$",
         r"^due: datetime.datetime\(2026, 2, 28, 19, 30, tzinfo=datetime.timezone.utc\)$",
@@ -50,34 +50,34 @@ SAYS: dict[str, list[str]] = {
         r"^1/1 = 1\.000$",
         r"^1/3 = 0\.333$",
         r"^mapped: \[1\.0, 0\.5, 0\.25\]$",
-        r"^4 x 0\.2 s of blocking took 0\.[2-7] s in 4 threads$",
+        r"^4 x 0\.5 s of blocking took (0\.[5-9]|1\.[0-8]) s in 4 threads$",
     ],
     "flyte run examples/sync_tasks.py main --n 10": [
         r"1/0 failed: division by zero",
         r"1/9 = 0\.111",
-        r"10 x 0\.2 s of blocking took [01]\.\d s in 10 threads",
+        r"10 x 0\.5 s of blocking took (0\.[5-9]|[1-3]\.\d) s in 10 threads",
     ],
     "python examples/errors_and_retries.py": [
         r"^attempt 2 succeeded$",
         r"^only 3 left, so 3 x tea$",
         r"^MAX_RUNTIME_EXCEEDED: task 'errors_and_retries\.slow' ran longer than its max_runtime of 0\.2 s",
-        r"^card 1234 was refused; attempt 1 of 11$",
+        r"^NonRecoverableError: card 1234 was refused in attempt 0$",
     ],
     "flyte run examples/errors_and_retries.py main --item tea": [
         r"attempt 2 succeeded",
         r"only 3 left, so 3 x tea",
         r"max_runtime of 0\.2 s",
-        r"card 1234 was refused; attempt 1 of 11",
+        r"NonRecoverableError: card 1234 was refused in attempt 0",
     ],
     "python examples/overriding.py": [
-        r"^1 cpu: 3 epochs at 0\.1, attempt 0$",
-        r"^4 cpu: 30 epochs at 0\.5, attempt 1$",
-        r"^1 cpu: 3 epochs at 0\.1, attempt 0$",
+        r"^3 epochs at 0\.1, attempt 0$",
+        r"^30 epochs at 0\.5, attempt 1$",
+        r"^3 epochs at 0\.1, attempt 0$",
     ],
     "flyte run examples/overriding.py main --epochs 3": [
-        r"1 cpu: 3 epochs at 0\.1, attempt 0",
-        r"4 cpu: 30 epochs at 0\.5, attempt 1",
-        r"1 cpu: 3 epochs at 0\.1, attempt 0",
+        r"\b3 epochs at 0\.1, attempt 0",
+        r"30 epochs at 0\.5, attempt 1",
+        r"\b3 epochs at 0\.1, attempt 0",
     ],
     "python examples/environments.py": [
         r"^in main before: units=None, token=None$",
@@ -95,7 +95,7 @@ SAYS: dict[str, list[str]] = {
         r"^for-ada: 6 steps for ada in run for-ada$",
     ],
     "flyte run examples/concurrent_runs.py main --n 5": [r"^5 steps for nobody in run \S+$"],
-    "python examples/notebook.py": [r"succeeded \[0, 1, 4\]$", r"^\[0, 1, 8\]$"],
+    "python examples/notebook.py": [r"^succeeded \[0, 1, 4\]$", r"^\[0, 1, 8\]$"],
     "flyte run examples/notebook.py main --n 10": [r"0, 1, 8, 27, 64, 125, 216, 343, 512, 729"],
     "python examples/custom_type.py": [r"^7381/2520 is about 2\.9290$"],
     "flyte run examples/custom_type.py main --n 10": [r"^7381/2520 is about 2\.9290$"],
@@ -108,11 +108,23 @@ SAYS: dict[str, list[str]] = {
         r"^result: 5$",
     ],
     "flyte run examples/custom_controller.py main --n 3": [r"^5$"],
+    # The figures themselves are checked in test_word_statistics.py.
     "python examples/word_statistics/main.py": [
-        r"^15 documents, 520,\d{3} words, 14,858 different$",
+        r"^15 documents, 521,002 words, 14,858 different$",
+        r"^most frequent: the 34,905, of 22,447, and 18,646, to 17,805, in \S+, a \S+$",
+        r"^longest:       institutionalization, extraterritoriality,( \w+,?){4}$",
+        r"^1934-franklin-d-roosevelt +47,424 +5,170  japanese, hitler,( \w+,?){4}$",
+        r"^1993-william-j-clinton +60,170 +4,948  tonight, parents, internet,( \w+,?){3}$",
     ],
-    "flyte run examples/word_statistics/main.py report --top 5": [],
-    "flyte run --output json examples/word_statistics/main.py main --top 3": [],
+    "flyte run examples/word_statistics/main.py report --top 5": [
+        r"^15 documents, 521,002 words, 14,858 different$",
+        r"^1934-franklin-d-roosevelt +47,424 +5,170  japanese, hitler,( \w+,?){3}$",
+    ],
+    "flyte run --output json examples/word_statistics/main.py main --top 3": [
+        r'"phase": ?"succeeded"',
+        r'"words": ?521002, ?"different": ?14858',
+        r'"frequent": ?\{"the": ?34905, ?"of": ?22447, ?"and": ?18646\}',
+    ],
 }
 
 
@@ -216,5 +228,4 @@ def test_the_notebook_runs_where_an_event_loop_is_running(capsys):
             await asyncio.sleep(0)
 
     asyncio.run(kernel())
-    printed = capsys.readouterr().out.splitlines()
-    assert [line.split(" ", 1)[-1] for line in printed[:1]] + printed[1:] == ["[0, 1, 4]", "[0, 1, 8]"]
+    assert capsys.readouterr().out.splitlines() == ["succeeded [0, 1, 4]", "[0, 1, 8]"]
