@@ -99,8 +99,16 @@ def resolve(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
             )
         elif type(annotation).__name__ == "TypeAliasType":  # Python 3.12's "type X = ..."
             annotation = annotation.__value__
+        elif not _is_type(annotation):
+            raise TypeError(f"{annotation!r} is not a type, so it cannot annotate a task's input or output")
         else:
             return annotation, metadata
+
+
+def _is_type(annotation: Any) -> bool:
+    if isinstance(annotation, type) or typing.get_origin(annotation) is not None:
+        return True
+    return annotation is Any or type(annotation).__module__ in ("typing", "typing_extensions")
 
 
 def classify(annotation: Any) -> Shape:

@@ -13,6 +13,7 @@ from flyteidl2.core.literals_pb2 import Literal
 from flyteidl2.core.types_pb2 import LiteralType, TypeStructure
 
 from flyte._core.interface import describe
+from flyte.errors import TypeTransformerFailedError
 from flyte.types._hashing import canonical_bytes
 from flyte.types._mismatch import Mismatch
 
@@ -104,6 +105,8 @@ class Codec(Generic[T]):
             return parse_literal(self.wire(value))
         except Mismatch as mismatch:
             raise mismatch.failure() from mismatch.__cause__
+        except RecursionError as error:
+            raise self._too_deep(value) from error
 
     def decode(self, literal: Literal) -> T:
         """The value of a literal.
@@ -129,6 +132,8 @@ class Codec(Generic[T]):
             return self.take(value)
         except Mismatch as mismatch:
             raise mismatch.failure() from mismatch.__cause__
+        except RecursionError as error:
+            raise self._too_deep(value) from error
 
     async def encode_async(self, value: Any) -> Literal:
         """:meth:`encode`, for every codec."""
@@ -138,6 +143,8 @@ class Codec(Generic[T]):
             return await self.make(value)
         except Mismatch as mismatch:
             raise mismatch.failure() from mismatch.__cause__
+        except RecursionError as error:
+            raise self._too_deep(value) from error
 
     async def decode_async(self, literal: Literal) -> T:
         """:meth:`decode`, for every codec."""
@@ -147,6 +154,8 @@ class Codec(Generic[T]):
             return await self.load(literal)
         except Mismatch as mismatch:
             raise mismatch.failure() from mismatch.__cause__
+        except RecursionError as error:
+            raise Mismatch(self.describe(), got="a literal nested too deeply").failure() from error
 
     async def transfer_async(self, value: Any) -> tuple[T, bytes]:
         """:meth:`transfer`, for every codec."""
@@ -154,6 +163,10 @@ class Codec(Generic[T]):
             return self.transfer(value)
         literal = await self.encode_async(value)
         return await self.decode_async(literal), canonical_bytes(literal)
+
+    def _too_deep(self, value: Any) -> TypeTransformerFailedError:
+        why = "it is nested too deeply, or contains itself"
+        return Mismatch(self.describe(), got=f"a {type(value).__qualname__}", why=why).failure()
 
     def unexpected(self, literal: Literal) -> T:
         """Read a literal that is not of this codec's own form: unwrap it if it is wrapped, else refuse it."""

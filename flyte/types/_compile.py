@@ -147,10 +147,11 @@ def hints_of(cls: Any) -> dict[str, Any]:
 def _substitute(hint: Any, parameters: dict[Any, Any]) -> Any:
     if isinstance(hint, typing.TypeVar):
         return parameters.get(hint, hint)
+    generic: Any = hint
     free = getattr(hint, "__parameters__", ())
     if not free or (isinstance(hint, type) and typing.get_origin(hint) is None):
         return hint
-    return hint[tuple(parameters.get(parameter, parameter) for parameter in free)]
+    return generic[tuple(parameters.get(parameter, parameter) for parameter in free)]
 
 
 def _dataclass_plain(annotation: Any, target: Any, dialect: Dialect, key: Any) -> Plain:

@@ -1,14 +1,14 @@
 """The bytes that stand for a value when it is hashed (wire-protocol section 6.2, "literal repr")."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgpack
 from flyteidl2.core.literals_pb2 import Binary, Literal, Scalar
 
 _LEAVES = frozenset((int, float, str, bool, type(None), bytes))
 
-pack: Callable[[Any], bytes] = msgpack.packb
+pack: Callable[[Any], bytes] = cast("Callable[[Any], bytes]", msgpack.packb)
 _unpack: Callable[..., Any] = msgpack.unpackb  # type: ignore[attr-defined]
 
 

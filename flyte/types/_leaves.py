@@ -144,6 +144,12 @@ def _read_complex(plain: list[Any]) -> complex:
     return complex(real, imaginary)
 
 
+def read_fraction(plain: str) -> fractions.Fraction:
+    """The fraction of a text such as "3/7"; exponents are refused, because a short text could name a giant."""
+    numerator, _, denominator = plain.partition("/")
+    return fractions.Fraction(int(numerator), int(denominator or "1"))
+
+
 def leaf(annotation: Any, target: Any, dialect: Dialect) -> Plain | None:
     """The plain form of a built-in leaf; None for anything else."""
     json = dialect == "json"
@@ -167,15 +173,9 @@ def leaf(annotation: Any, target: Any, dialect: Dialect) -> Plain | None:
         plain.pack = plain.canon = _date_pack(plain.pack)
         return plain
     if target is datetime.time:
-        schema = {"type": "string", "format": "time"}
-        return converted(
-            annotation,
-            target,
-            jsonable if json else datetime.time.isoformat,
-            datetime.time.fromisoformat,
-            schema,
-            (str,),
-        )
+        clock = jsonable if json else datetime.time.isoformat
+        time_schema = {"type": "string", "format": "time"}
+        return converted(annotation, target, clock, datetime.time.fromisoformat, time_schema, (str,))
     if target is datetime.timedelta:
         if json:
             schema = {"type": "string", "format": "duration"}
@@ -196,7 +196,7 @@ def leaf(annotation: Any, target: Any, dialect: Dialect) -> Plain | None:
     if target is decimal.Decimal:
         return converted(annotation, target, str, decimal.Decimal, {"type": "string", "format": "decimal"}, (str,))
     if target is fractions.Fraction:
-        return converted(annotation, target, str, fractions.Fraction, {"type": "string", "format": "fraction"}, (str,))
+        return converted(annotation, target, str, read_fraction, {"type": "string", "format": "fraction"}, (str,))
     if target is uuid.UUID:
         return converted(annotation, target, str, uuid.UUID, {"type": "string", "format": "uuid"}, (str,))
     if isinstance(target, type) and issubclass(target, pathlib.PurePath):

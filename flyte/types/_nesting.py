@@ -8,10 +8,9 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-import msgpack
-
 from flyte._core.interface import describe
 from flyte.types._equality import same
+from flyte.types._hashing import pack as packed
 from flyte.types._hashing import sorted_keys
 from flyte.types._leaves import leaf
 from flyte.types._mismatch import Mismatch, segment
@@ -91,7 +90,7 @@ def set_plain(annotation: Any, cls: Any, item: Plain) -> Plain:
             try:
                 plains.sort()
             except TypeError:
-                plains.sort(key=msgpack.packb)
+                plains.sort(key=packed)
             return plains
 
         return pack
@@ -421,7 +420,7 @@ class _Dynamic:
             if cls is tuple:
                 return marked("tuple", [pack(element) for element in value])
             if cls is set or cls is frozenset:
-                return marked(cls.__name__, sorted((canon(element) for element in value), key=msgpack.packb))
+                return marked(cls.__name__, sorted((canon(element) for element in value), key=packed))
             name = self.names.get(cls)
             if name is not None:
                 return marked(name, self.leaves[name].pack(value))

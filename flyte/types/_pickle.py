@@ -41,16 +41,14 @@ _PROTOCOL = 5  # the one that every supported Python and the peers write
 _CLOSED_GLOBALS: dict[tuple[str, str], str] = {
     (module, name): module
     for module, names in {
-        "builtins": ("bytearray", "complex", "frozenset", "range", "set"),
+        "builtins": ("complex", "frozenset", "range", "set"),
         "datetime": ("date", "datetime", "time", "timedelta", "timezone"),
         "decimal": ("Decimal",),
-        "fractions": ("Fraction",),
         "uuid": ("UUID", "SafeUUID"),
         "pathlib": ("PurePath", "PurePosixPath", "PureWindowsPath", "PosixPath", "WindowsPath", "Path"),
     }.items()
     for name in names
 }
-_CLOSED_GLOBALS["zoneinfo", "ZoneInfo._unpickle"] = "zoneinfo"
 _MOVED = {("pathlib._local", name): ("pathlib", name) for _, name in list(_CLOSED_GLOBALS) if "Path" in name}
 
 
@@ -100,13 +98,14 @@ class ClosedUnpickler(pickle.Unpickler):
             return declared
         if (module, name) == ("builtins", "getattr") and self._declared:
             return self._member  # how some Python versions pickle a member of an Enum
+        if (module, name) == ("zoneinfo", "ZoneInfo._unpickle"):
+            return _zone
+        if (module, name) == ("fractions", "Fraction"):
+            return _fraction
         owner = _CLOSED_GLOBALS.get((module, name))
         if owner is None:
             raise pickle.UnpicklingError(f"the pickle names {module}.{name}, which is not of the closed set")
-        found: Any = importlib.import_module(owner)
-        for part in name.split("."):
-            found = getattr(found, part)
-        return found
+        return getattr(importlib.import_module(owner), name)
 
     def _member(self, cls: Any, name: Any) -> Any:
         if cls not in self._declared.values() or type(name) is not str:
@@ -115,6 +114,27 @@ class ClosedUnpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         raise pickle.UnpicklingError("the pickle refers to an object outside itself")
+
+
+def _zone(key: Any, from_cache: Any) -> Any:
+    # A key becomes a path and the name of a data package, so only the letters of real keys are let through.
+    if type(key) is not str or not key.replace("/", "").replace("_", "").replace("-", "").replace("+", "").isalnum():
+        raise pickle.UnpicklingError("the pickle names a time zone that is none")
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(key) if from_cache else ZoneInfo.no_cache(key)
+
+
+def _fraction(*parts: Any) -> Any:
+    from flyte.types._leaves import read_fraction
+
+    if len(parts) == 1 and type(parts[0]) is str:
+        return read_fraction(parts[0])
+    from fractions import Fraction
+
+    if not parts or any(type(part) is not int for part in parts):
+        raise pickle.UnpicklingError("the pickle names a fraction that is none")
+    return Fraction(*parts)
 
 
 def load_closed(data: bytes, declared: dict[tuple[str, str], type[enum.Enum]], words: str) -> Any:
@@ -179,6 +199,13 @@ def _write_blob(data: bytes) -> str:
     return write_new(directory, f"{uuid.uuid4().hex}.pickle", data)
 
 
+def _is_a(value: Any, cls: type) -> bool:
+    try:
+        return isinstance(value, cls)
+    except TypeError:  # a Protocol that cannot be checked at run time
+        return True
+
+
 # Not classes to check a value against: in some versions of Python Any is a class, and no value is an instance of it.
 _ANYTHING = (Any, object)
 
@@ -202,7 +229,8 @@ class PickleCodec(Codec[Any]):
             self.target = resolve(args[0])[0] if args else Any
             origin = typing.get_origin(self.target)
         cls = origin if isinstance(origin, type) else self.target
-        self.cls = cls if isinstance(cls, type) and cls not in _ANYTHING else None
+        self.cls: Any = cls if isinstance(cls, type) and cls not in _ANYTHING else None
+        self.is_path = self.closed and self.cls is not None and self.cls.__name__ in ("Path", "PurePath")
         self.choices = typing.get_args(self.target) if origin is typing.Literal else None
         self.deep = None
         if closed and typing.get_args(self.target) and self.choices is None:
@@ -230,14 +258,14 @@ class PickleCodec(Codec[Any]):
     def accepts_class(self, cls: type) -> bool:
         if self.choices is not None:
             return any(cls is type(choice) for choice in self.choices)
-        return cls is self.cls or (self.cls is not None and self.cls.__name__ == "Path" and issubclass(cls, self.cls))
+        return cls is self.cls or (self.is_path and (cls.__module__, cls.__name__) in _CLOSED_GLOBALS)
 
     def check(self, value: Any) -> None:
         """Refuse a value that is not of the declared type."""
         if self.choices is not None:
             if not any(type(value) is type(choice) and value == choice for choice in self.choices):
                 raise Mismatch(self.describe(), value)
-        elif self.cls is not None and not isinstance(value, self.cls):
+        elif self.cls is not None and not (self.accepts_class(type(value)) if self.closed else _is_a(value, self.cls)):
             raise Mismatch(self.describe(), value)
         elif self.deep is not None:
             self.deep(value)
@@ -248,9 +276,13 @@ class PickleCodec(Codec[Any]):
         if not self.closed:
             return _dump_open(value)
         try:
-            return pickle.dumps(value, protocol=_PROTOCOL)
+            data = pickle.dumps(value, protocol=_PROTOCOL)
         except Exception as error:
             raise Mismatch(self.describe(), value, f"{type(error).__name__}: {str(error)[:200]}") from error
+        if self.deep is not None:
+            # A subclass of int inside set[int] would only be found out by the receiver.
+            load_closed(data, self.declared, self.describe())
+        return data
 
     def load_bytes(self, data: bytes) -> Any:
         """The value of a pickle."""

@@ -137,7 +137,10 @@ def converted(
     def pack(value: Any) -> Any:
         if not isinstance(value, cls):
             raise Mismatch(words, value)
-        return write(value)
+        try:
+            return write(value)
+        except (ValueError, OverflowError, ArithmeticError) as error:  # an int of more digits than Python writes
+            raise Mismatch(words, value, str(error)[:200]) from error
 
     def unpack(plain: Any) -> Any:
         if type(plain) in taken:

@@ -33,7 +33,7 @@ text = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=6)
 ints = st.integers(-(2**63), 2**63 - 1) | st.integers(-300, 300)
 offsets = st.integers(-14 * 60, 14 * 60).map(lambda m: datetime.timezone(datetime.timedelta(minutes=m)))
 datetimes = st.datetimes(
-    datetime.datetime(2, 1, 1), datetime.datetime(9998, 12, 31), timezones=st.just(datetime.timezone.utc) | offsets
+    datetime.datetime(2, 1, 1), datetime.datetime(9998, 12, 31), timezones=st.just(datetime.UTC) | offsets
 )
 
 LEAVES: list[Typed] = [
@@ -60,7 +60,9 @@ LEAVES: list[Typed] = [
 ]
 HASHABLE = [leaf for leaf in LEAVES if leaf[0] not in (bytearray, float, complex)]
 # Kept by pydantic's own JSON dump.
-IN_MODELS = [leaf for leaf in LEAVES if leaf[0] in (int, bool, str, type(None), bytes, datetime.datetime, datetime.date, Level)]
+IN_MODELS = [
+    leaf for leaf in LEAVES if leaf[0] in (int, bool, str, type(None), bytes, datetime.datetime, datetime.date, Level)
+]
 IN_MODELS.append((float, st.floats(allow_nan=False, allow_infinity=False)))
 
 _counter = itertools.count()
@@ -104,7 +106,11 @@ def typed(draw: Any, depth: int, inside: bool = False) -> Typed:
         return tuple[item, ...], st.lists(values, max_size=3).map(tuple)
     if kind == "set":
         item, values = draw(leaves(HASHABLE))
-        return draw(st.sampled_from([(set[item], st.sets(values, max_size=3)), (frozenset[item], st.frozensets(values, max_size=3))]))
+        return draw(
+            st.sampled_from(
+                [(set[item], st.sets(values, max_size=3)), (frozenset[item], st.frozensets(values, max_size=3))]
+            )
+        )
     parts = {f"f{i}": draw(typed(depth - 1, True)) for i in range(draw(st.integers(0, 3)))}
     name = f"Made{next(_counter)}"
     if kind == "dataclass":
@@ -164,10 +170,12 @@ def typed_values(draw: Any, depth: int = 4) -> tuple[Any, Any]:
 
 plain_any = st.recursive(
     st.one_of([values for _, values in LEAVES if _ not in (Color, Level)]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(text, inner, max_size=3)
-    | st.tuples(inner, inner)
-    | st.dictionaries(st.integers(), st.integers(0, 3), max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(text, inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.integers(), st.integers(0, 3), max_size=2)
+    ),
     max_leaves=6,
 )
 

@@ -1,5 +1,6 @@
 """Every supported annotation, nested four deep: a value comes back equal and of the same type."""
 
+import os
 import pathlib
 import sys
 
@@ -13,7 +14,11 @@ from flyte.types._engine import codec_for
 from flyte.types._equality import same
 from flyte.types._hashing import canonical_bytes
 
-bounded = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+bounded = settings(
+    max_examples=int(os.environ.get("FLYTE_TEST_EXAMPLES", "400")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 
 
 @bounded

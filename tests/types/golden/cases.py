@@ -239,7 +239,7 @@ class Opaque:
         return self.a
 
 
-UTC = datetime.timezone.utc
+UTC = datetime.UTC
 EAST = datetime.timezone(datetime.timedelta(hours=2))
 WHEN = datetime.datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC)
 WHEN_US = datetime.datetime(2020, 1, 2, 3, 4, 5, 678901, tzinfo=EAST)
@@ -296,7 +296,11 @@ CASES: list[tuple[str, Any, list[Any]]] = [
     ("bytes", bytes, [b"", b"abc"]),
     ("datetime", datetime.datetime, [WHEN, WHEN_US, NAIVE, datetime.datetime(1960, 1, 1, tzinfo=UTC)]),
     ("date", datetime.date, [datetime.date(2020, 2, 3), datetime.date(1, 1, 1), WHEN]),
-    ("timedelta", datetime.timedelta, [datetime.timedelta(seconds=90, microseconds=500000), datetime.timedelta(days=-1, seconds=3, microseconds=1)]),
+    (
+        "timedelta",
+        datetime.timedelta,
+        [datetime.timedelta(seconds=90, microseconds=500000), datetime.timedelta(days=-1, seconds=3, microseconds=1)],
+    ),
     ("time", datetime.time, [_clock]),
     ("complex", complex, [1 + 2j]),
     ("color", Color, [Color.RED, Color.GREEN, "RED", "red-value"]),
@@ -338,7 +342,22 @@ CASES: list[tuple[str, Any, list[Any]]] = [
     ("slotted", Slotted, [Slotted(1)]),
     ("empty", Empty, [Empty()]),
     ("leaves", Leaves, [Leaves(**_leaves)]),
-    ("leaves2", Leaves2, [Leaves2(_clock, decimal.Decimal("1.50"), _uuid, pathlib.PurePosixPath("/a/b"), frozenset({"a"}), [1, "a"], {"a": 1}, 2)]),
+    (
+        "leaves2",
+        Leaves2,
+        [
+            Leaves2(
+                _clock,
+                decimal.Decimal("1.50"),
+                _uuid,
+                pathlib.PurePosixPath("/a/b"),
+                frozenset({"a"}),
+                [1, "a"],
+                {"a": 1},
+                2,
+            )
+        ],
+    ),
     ("with_any", WithAny, [WithAny(1, {"a": 1}, [1])]),
     ("defaults", Defaults, [Defaults()]),
     ("box_int", Box[int], [Box(1, [2])]),
@@ -357,13 +376,34 @@ CASES: list[tuple[str, Any, list[Any]]] = [
     ("tuple_builtin", tuple[int, float], [(1, 2.0)]),
     ("tuple_one", Tuple[int], [(1,)]),
     ("tuple_nested", Tuple[int, Tuple[str, Point]], [(1, ("a", Point(1.0, 2.0, "a")))]),
-    ("tuple_leaves", Tuple[datetime.datetime, datetime.timedelta, Color, bytes, Optional[int]], [(WHEN, datetime.timedelta(seconds=1.5), Color.RED, b"x", None)]),
+    (
+        "tuple_leaves",
+        Tuple[datetime.datetime, datetime.timedelta, Color, bytes, Optional[int]],
+        [(WHEN, datetime.timedelta(seconds=1.5), Color.RED, b"x", None)],
+    ),
     ("tuple_many", Tuple[int, ...], [(1, 2)]),
     ("tuple_bare", tuple, [(1, 2)]),
     ("list_tuple", List[Tuple[int, str]], [[(1, "a")]]),
     ("coordinates", Coordinates, [Coordinates(1.0, 2.0), Coordinates(1.0, 2.0, "z")]),
     ("movie", Movie, [{"title": "t", "year": 1}]),
     ("partial", Partial, [{"title": "t"}, {}]),
+    ("enum_alias_list", List[Color], [[Color.RED]]),
+    ("dict_enum_value", Dict[str, Color], [{"a": Color.RED}]),
+    ("dict_date_key", Dict[datetime.date, int], [{}]),
+    ("dict_nested", Dict[str, Dict[str, Point]], [{"a": {"b": Point(1.0, 2.0, "a")}}]),
+    ("list_datetime", List[datetime.datetime], [[WHEN, WHEN_US]]),
+    ("list_model", List[PointM], [[PointM(x=1, y=2, label="a")]]),
+    ("optional_record", Optional[Record], [RECORD, None]),
+    ("optional_dict", Optional[Dict[str, float]], [{"a": 1.0}, None]),
+    ("optional_enum", Optional[Color], [Color.RED, None]),
+    ("optional_set", Optional[typing.Set[int]], [None]),
+    ("tuple_of_models", Tuple[PointM, Optional[PointM]], [(PointM(x=1, y=2, label="a"), None)]),
+    ("tuple_of_dicts", Tuple[Dict[str, int], List[float]], [({"a": 1}, [1.0])]),
+    (
+        "union_many",
+        Union[int, str, float, bool, None, datetime.timedelta],
+        [1, "a", 1.0, True, None, datetime.timedelta(1)],
+    ),
     ("duration", Duration, [Duration(seconds=3)]),
     ("struct", Struct, [_struct]),
     ("set_int", typing.Set[int], [{1}]),
@@ -381,6 +421,10 @@ CASES: list[tuple[str, Any, list[Any]]] = [
     ("annotated_str_field", Annotated[str, pydantic.Field(min_length=1, max_length=5, pattern="a*")], ["a"]),
     ("annotated_list", List[Annotated[int, pydantic.Field(gt=0)]], [[1]]),
     ("annotated_union", Optional[Annotated[int, pydantic.Field(gt=0)]], [1, None]),
-    ("annotated_float_multi", Annotated[float, pydantic.Field(gt=0, lt=1, multiple_of=0.5, title="t", examples=[0.5])], [0.5]),
+    (
+        "annotated_float_multi",
+        Annotated[float, pydantic.Field(gt=0, lt=1, multiple_of=0.5, title="t", examples=[0.5])],
+        [0.5],
+    ),
     ("annotated_default", Annotated[int, pydantic.Field(default=3, alias="al")], [1]),
 ]
