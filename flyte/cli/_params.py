@@ -67,6 +67,21 @@ class TaskCommand(TyperCommand):
         """The parameters, and ``--help``."""
         return _keep_text(super().get_params(ctx))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options; what cannot be read is refused in words that name the task's own parameters."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            given = ctx.parent.params.get("target") if ctx.parent is not None else None
+            option = getattr(error, "option_name", None)
+            if given and option in _spellings(ctx.parent.command.get_params(ctx.parent)):
+                ctx.fail(f"{option} is an option of 'flyte run': put it before {given!r}")
+            if type(error).__name__ == "MissingParameter":
+                # Options that were given are read first, so what is not here yet was not given.
+                missing = [p for p in self.params if p.required and ctx.params.get(p.name) is None]
+                ctx.fail("missing " + ", ".join(" / ".join((*p.opts, *p.secondary_opts)) + _form(p) for p in missing))
+            raise
+
     def format_help(self, ctx: Any, formatter: "HelpFormatter") -> None:
         """Add what the docstring says: it is parsed only when somebody asks for help."""
         docstring = self.interface.docstring if self.interface is not None else None
@@ -79,6 +94,14 @@ class TaskCommand(TyperCommand):
                 hint = getattr(param, "help", "") or ""
                 param.help = " ".join(text for text in (said, hint) if text)  # type: ignore[attr-defined]
         super().format_help(ctx, formatter)
+
+
+def _spellings(params: "list[Parameter]") -> set[str]:
+    return {option for param in params for option in (*param.opts, *param.secondary_opts)}
+
+
+def _form(param: "Parameter") -> str:
+    return f" {param.metavar}" if param.metavar else ""
 
 
 def with_dashes(option: str) -> str:

@@ -42,7 +42,7 @@ class Progress:
         self.run = run
         self.task = task
         self.tally = Tally(self._on_failure)
-        self._stream = stream or sys.stderr
+        self._given_stream = stream
         self._failures = 0
 
     def __enter__(self) -> Self:
@@ -62,6 +62,11 @@ class Progress:
             ended = "failed"
         took = seconds_text(self.tally.elapsed_s)
         return f"run {self.run} of {self.task} {ended} in {took}: {self.tally.counts()}"
+
+    @property
+    def _stream(self) -> TextIO:
+        # Looked up for each line: while a live view is shown, standard error is what puts lines above it.
+        return self._given_stream or sys.stderr
 
     def _write(self, line: str) -> None:
         print(line, file=self._stream, flush=True)

@@ -3,6 +3,8 @@
 Called by `_run` and `main`. It knows nothing of typer.
 """
 
+import asyncio
+import importlib
 import json
 import os
 import sys
@@ -13,7 +15,8 @@ from typing import Any, TextIO
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _EXAMPLES = os.path.join(_PACKAGE, "_examples") + os.sep
-_MACHINERY = "<frozen "  # importlib's own frames, which stand between our import and the user's line
+_IMPORTLIB = ("<frozen importlib", os.path.dirname(importlib.__file__) + os.sep)
+_ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep
 
 
 # Results --------------------------------------------------------------------------------------------------------------
@@ -94,10 +97,13 @@ def _linked(error: BaseException | None, seen: set[int]) -> Iterator[BaseExcepti
 
 
 def users_frames(trace: TracebackType | None) -> TracebackType | None:
-    """``trace`` without the frames of this package and of the import machinery."""
+    """``trace`` without the frames of this package, of the import machinery, and of the event loop that we started."""
     kept: list[TracebackType] = []
     while trace is not None:
-        if not _is_ours(trace.tb_frame.f_code.co_filename):
+        filename = trace.tb_frame.f_code.co_filename
+        # The loop's frames between two of the user's tell which of its functions they called; before the first they
+        # are ours.
+        if not _is_ours(filename) and (kept or not filename.startswith(_ASYNCIO)):
             kept.append(trace)
         trace = trace.tb_next
     result: TracebackType | None = None
@@ -109,7 +115,7 @@ def users_frames(trace: TracebackType | None) -> TracebackType | None:
 def _is_ours(filename: str) -> bool:
     if filename.startswith(_PACKAGE):
         return not filename.startswith(_EXAMPLES)  # those are programs as a user writes them
-    return filename.startswith(_MACHINERY)
+    return filename.startswith(_IMPORTLIB)
 
 
 def failure_document(error: BaseException, verbose: bool = False) -> dict[str, Any]:

@@ -197,7 +197,9 @@ def _began_here(action: RecordedAction, error: BaseException) -> bool:
 
 
 def seconds_text(seconds: float) -> str:
-    """A duration for readers: ``0.02 s``, ``12.3 s``, ``4 min 05 s``, ``2 h 03 min``."""
+    """A duration for readers: ``20 ms``, ``1.25 s``, ``12.3 s``, ``4 min 05 s``, ``2 h 03 min``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.2f} s"
     if seconds < 60:

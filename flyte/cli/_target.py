@@ -112,7 +112,8 @@ def target_of(given: str) -> Target:
     :raises NotFound: a path that is no file, or a text that can be neither.
     """
     looks_like_path = given.endswith(".py") or os.sep in given or (os.altsep is not None and os.altsep in given)
-    if looks_like_path or os.path.isfile(given):
+    is_folder = os.path.isdir(given) and not os.path.isfile(os.path.join(given, "__init__.py"))
+    if looks_like_path or is_folder or os.path.isfile(given):
         return _target_of_path(given)
     here = os.getcwd()
     if given == HELLO and not any(os.path.exists(os.path.join(here, name)) for name in ("hello.py", "hello")):

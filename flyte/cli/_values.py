@@ -6,14 +6,11 @@ value is really read.
 """
 
 import datetime as dt
-import decimal
 import enum
 import json
 import pathlib
-import re
 import types
 import typing
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from functools import partial
@@ -88,6 +85,8 @@ def _reader_of_one(annotation: Any) -> Reader:
         if issubclass(annotation, enum.Enum):
             members = dict(annotation.__members__)
             return Reader(partial(_read_member, members), "|".join(members), tuple(members))
+        if (annotation.__module__, annotation.__name__) in _CONSTRUCTED:
+            return Reader(partial(_read_leaf, annotation, annotation.__name__), f"<{annotation.__name__}>")
         if issubclass(annotation, pathlib.PurePath):
             return Reader(partial(_read_leaf, annotation, "path"), "<path>")
     return _json_reader(annotation)
@@ -212,23 +211,26 @@ def _read_date(text: str) -> dt.date:
 
 
 _UNITS_S = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|us|[wdhms])\s*")
-_ISO = re.compile(
+_PART = r"(\d+(?:\.\d+)?)\s*(ms|us|[wdhms])\s*"
+_ISO = (
     r"P(?:(?P<w>\d+(?:\.\d+)?)W)?(?:(?P<d>\d+(?:\.\d+)?)D)?"
     r"(?:T(?:(?P<h>\d+(?:\.\d+)?)H)?(?:(?P<m>\d+(?:\.\d+)?)M)?(?:(?P<s>\d+(?:\.\d+)?)S)?)?"
 )
 
 
 def _read_timedelta(text: str) -> dt.timedelta:
+    import re  # compiling the patterns is only worth it when a duration is read
+
     body = text.strip().removeprefix("-")
     sign = -1 if body != text.strip() else 1
-    iso = _ISO.fullmatch(body)
+    iso = re.fullmatch(_ISO, body)
     if iso and any(iso.groups()):
         return sign * dt.timedelta(seconds=sum(_UNITS_S[u] * float(n) for u, n in iso.groupdict().items() if n))
     total_s, position = 0.0, 0
-    while part := _PART.match(body, position):
-        total_s += float(part[1]) * _UNITS_S[part[2]]
-        position = part.end()
+    part = re.compile(_PART)
+    while found := part.match(body, position):
+        total_s += float(found[1]) * _UNITS_S[found[2]]
+        position = found.end()
     if position == 0:
         total_s, position = float(body), len(body)
     if position != len(body):
@@ -247,9 +249,9 @@ _LEAVES: dict[Any, tuple[Callable[[str], Any], str, str]] = {
     dt.date: (_read_date, "date (ISO 8601 or today)", "ISO 8601 or today"),
     dt.time: (dt.time.fromisoformat, "time (ISO 8601)", "ISO 8601"),
     dt.timedelta: (_read_timedelta, f"duration ({_DURATION_HINT})", _DURATION_HINT),
-    decimal.Decimal: (decimal.Decimal, "decimal number", ""),
-    uuid.UUID: (uuid.UUID, "UUID", ""),
 }
+# Classes made of their text, by name: importing them for a parameter that nobody has would cost a millisecond each.
+_CONSTRUCTED = {("decimal", "Decimal"), ("uuid", "UUID"), ("fractions", "Fraction")}
 _JSON_SCALARS = (str, int, float, bool)
 
 
@@ -343,6 +345,8 @@ def text_of(value: Any) -> str:
         return value.name
     if isinstance(value, str):
         text = value or '""'
+    elif isinstance(value, bytes):
+        return text_of(value.decode("utf-8", "backslashreplace"))
     elif value is None or isinstance(value, bool):
         text = _literal_text(value)
     elif isinstance(value, (dt.datetime, dt.date, dt.time)):

@@ -27,11 +27,12 @@ def main(args: list[str] | None = None) -> int:
     # Nothing that start-up makes becomes garbage, so looking for it is a tenth of start-up wasted. `_run` ends this.
     gc.disable()
     try:
-        return _dispatch(given)
-    except KeyboardInterrupt:
-        _leave_at_once()
-        return EXIT_INTERRUPTED
+        code = _dispatch(given)
+        if code == EXIT_INTERRUPTED:
+            _leave_at_once()
+        return code
     finally:
+        gc.freeze()  # the collections at exit would search all of this once more
         gc.enable()
 
 
@@ -42,7 +43,7 @@ def _dispatch(given: list[str]) -> int:
         result = command().main(given, prog_name="flyte", standalone_mode=False)
     except typer.TyperException as error:
         return _report_usage(error, given)
-    except typer.Abort:
+    except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as in `flyte run ... | head`
         _drop_output()
