@@ -13,7 +13,7 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
-    from typer._click.core import Command, Parameter
+    from typer._click.core import Command, Context, Parameter
     from typer._click.formatting import HelpFormatter
 
     from flyte._core.interface import NativeInterface
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class _AsGiven:
     """Stands in for typer's own conversion, which would import pydantic to make a string of a string."""
 
-    def coerce(self, value: Any, param: "Parameter", ctx: typer.Context) -> Any:
+    def coerce(self, value: Any, param: "Parameter", ctx: "Context") -> Any:
         return () if value is None and param.multiple else value
 
 
@@ -42,7 +42,7 @@ def _keep_text(params: "list[Parameter]") -> "list[Parameter]":
 class TextGroup(TyperGroup):
     """A group whose options stay text."""
 
-    def get_params(self, ctx: Any) -> "list[Parameter]":
+    def get_params(self, ctx: "Context") -> "list[Parameter]":
         """The parameters, and ``--help``."""
         return _keep_text(super().get_params(ctx))
 
@@ -63,26 +63,25 @@ class TaskCommand(TyperCommand):
     context_class = _NamedContext
     interface: "NativeInterface | None" = None
 
-    def get_params(self, ctx: Any) -> "list[Parameter]":
+    def get_params(self, ctx: "Context") -> "list[Parameter]":
         """The parameters, and ``--help``."""
         return _keep_text(super().get_params(ctx))
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
         """Read the options; what cannot be read is refused in words that name the task's own parameters."""
         try:
             return super().parse_args(ctx, args)
         except typer.TyperException as error:
-            given = ctx.parent.params.get("target") if ctx.parent is not None else None
-            option = getattr(error, "option_name", None)
-            if given and option in _spellings(ctx.parent.command.get_params(ctx.parent)):
-                ctx.fail(f"{option} is an option of 'flyte run': put it before {given!r}")
+            option, above = getattr(error, "option_name", None), ctx.parent
+            if above is not None and option in _spellings(above.command.get_params(above)):
+                ctx.fail(f"{option} is an option of 'flyte run': put it before {above.params.get('target')!r}")
             if type(error).__name__ == "MissingParameter":
                 # Options that were given are read first, so what is not here yet was not given.
                 missing = [p for p in self.params if p.required and ctx.params.get(p.name) is None]
                 ctx.fail("missing " + ", ".join(" / ".join((*p.opts, *p.secondary_opts)) + _form(p) for p in missing))
             raise
 
-    def format_help(self, ctx: Any, formatter: "HelpFormatter") -> None:
+    def format_help(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         """Add what the docstring says: it is parsed only when somebody asks for help."""
         docstring = self.interface.docstring if self.interface is not None else None
         if docstring is not None:

@@ -9,14 +9,12 @@ from typing import Any
 
 from flyte._core.version import VERSION
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 """128 and the number of SIGINT, as shells count."""
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the command and give its exit code; never raises.
+    """Run the command and give its exit code.
 
     :param args: what stands after ``flyte``; from the process if not given.
     """
@@ -37,17 +35,17 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _dispatch(given: list[str]) -> int:
-    import typer
-
+    try:
+        import typer
+        import typer.main
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     try:
         result = command().main(given, prog_name="flyte", standalone_mode=False)
     except typer.TyperException as error:
         return _report_usage(error, given)
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone, as in `flyte run ... | head`
-        _drop_output()
-        return EXIT_FAILED
     return result if isinstance(result, int) else 0
 
 
@@ -100,13 +98,6 @@ def _wants_json(error: Any, given: list[str]) -> bool:
         context = context.parent
     # The options of `flyte run` were not read to their end; what stands before the target is all that can be ours.
     return any(one == "--output=json" or given[i : i + 2] == ["--output", "json"] for i, one in enumerate(given))
-
-
-def _drop_output() -> None:
-    import os
-
-    # Python flushes standard output at exit, which would fail and say so.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _leave_at_once() -> None:
