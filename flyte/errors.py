@@ -38,7 +38,7 @@ fails raises in its parent an error that is both :class:`RuntimeUserError` and t
 This module imports nothing of the package, so that everything may raise.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 ErrorKind = Literal["system", "unknown", "user"]
 
@@ -427,7 +427,7 @@ def _hybrid_class(original: type[BaseException]) -> type[RuntimeUserError] | Non
                 "__reduce__": _reduce_hybrid,
             }
             try:
-                hybrid = type(original.__name__, (original, RuntimeUserError), names)
+                hybrid = cast(Any, type)(original.__name__, (original, RuntimeUserError), names)
             except TypeError:  # layouts or metaclasses that cannot be joined
                 hybrid = None
         _hybrid_classes[original] = hybrid

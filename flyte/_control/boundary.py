@@ -146,7 +146,7 @@ def boundary_of(interface: NativeInterface) -> Boundary:
     compiled = interface.memo.get(_MEMO)
     if compiled is None:
         compiled = interface.memo[_MEMO] = Boundary(interface)
-    return compiled  # type: ignore[no-any-return]
+    return compiled
 
 
 def calls_by_name(func: Callable[..., Any]) -> bool:

@@ -119,7 +119,7 @@ class TaskContext:
         self.in_trace = False
         self.runner: asyncio.Task[Any] | None = None
         """The asyncio task that the body runs in; None for a body that runs in a thread."""
-        self.calls = Calls(parent.calls if parent is not None else None)
+        self.calls: Calls = Calls(parent.calls if parent is not None else None)
 
     # What a task's body asks ------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ remote one hands it to a control plane, and a user may install a third: ``flyte.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from .identity import ActionID, ActionPhase
@@ -20,8 +20,8 @@ class Controller(ABC):
     """
 
     @abstractmethod
-    async def submit(self, task: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Run ``task`` as a child of the current action and return what it returns.
+    def submit(self, task: Any, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        """Run ``task`` as a child of the current action and return what it returns; usually an ``async def``.
 
         ``flyte.ctx()`` is the caller's context. When a run starts, its root task comes through here too.
 

@@ -253,8 +253,16 @@ class TaskTemplate(Generic[P, R, F]):
         """Nested values for the control plane's plugin; default empty."""
         return {}
 
-    def container_args(self, sctx: SerializationContext) -> list[str]:
-        """The arguments of the task's container; default empty."""
+    def container_args(
+        self,
+        sctx: SerializationContext | None = None,
+        *,
+        serialize_context: SerializationContext | None = None,
+    ) -> list[str]:
+        """The arguments of the task's container; default empty.
+
+        The published API has the context under both names: give one of them.
+        """
         return []
 
     def data_loading_config(self, sctx: SerializationContext) -> Any:
@@ -393,7 +401,12 @@ class AsyncFunctionTaskTemplate(TaskTemplate[P, R, F]):
         replaced = await self.post(result)
         return cast(R, result if replaced is None else replaced)
 
-    def container_args(self, serialize_context: SerializationContext) -> list[str]:  # type: ignore[override]
+    def container_args(
+        self,
+        sctx: SerializationContext | None = None,
+        *,
+        serialize_context: SerializationContext | None = None,
+    ) -> list[str]:
         """The arguments of the task's container.
 
         :raises NotImplementedError: always; packaging is not in this version.
@@ -415,7 +428,7 @@ if TYPE_CHECKING:
     class SyncTask(AsyncFunctionTaskTemplate[P, R, Callable[P, R]]):
         """What ``@env.task`` makes of a plain function, as type checkers see it."""
 
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...  # type: ignore[override]
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
 
 def wait_in_thread(context: TaskContext, call: Coroutine[Any, Any, T]) -> T:

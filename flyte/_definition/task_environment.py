@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 class TaskDecorator(Protocol):
     """What ``env.task(...)`` gives: it turns a function into a task."""
 
+    # An async function is also a plain one that gives a coroutine: the first overload is meant to win.
     @overload
-    def __call__(self, func: Callable[P, Coroutine[Any, Any, R]], /) -> "AsyncTask[P, R]": ...
+    def __call__(  # type: ignore[overload-overlap]
+        self, func: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> "AsyncTask[P, R]": ...
     @overload
     def __call__(self, func: Callable[P, R], /) -> "SyncTask[P, R]": ...
 
@@ -73,7 +76,9 @@ class TaskEnvironment(Environment):
         return self._tasks
 
     @overload
-    def task(self, _func: Callable[P, Coroutine[Any, Any, R]], /) -> "AsyncTask[P, R]": ...
+    def task(  # type: ignore[overload-overlap]
+        self, _func: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> "AsyncTask[P, R]": ...
     @overload
     def task(self, _func: Callable[P, R], /) -> "SyncTask[P, R]": ...
     @overload
