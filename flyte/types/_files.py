@@ -13,7 +13,10 @@ def local_path(uri: str) -> str:
     """
     if "://" not in uri:
         return uri
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise Mismatch("a local path or file:// URI", got=repr(uri)) from error
     if parts.scheme != "file":
         raise Mismatch(
             "a local path or file:// URI",
@@ -29,8 +32,8 @@ def read_bytes(uri: str) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read()
-    except OSError as error:
-        raise Mismatch("a readable file", got=f"{uri!r} ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        raise Mismatch("a readable file", got=f"{uri!r} ({error})") from error
 
 
 def write_new(directory: str, name: str, data: bytes) -> str:

@@ -91,14 +91,14 @@ def _seconds(value: datetime.timedelta) -> Any:
     if datetime.timedelta(seconds=seconds) == value:
         return seconds
     # Longer than a double counts in microseconds (285 years).
-    return marked("timedelta", value // _UNIT)
+    return marked("microseconds", value // _UNIT)
 
 
 def _read_seconds(plain: Any) -> datetime.timedelta:
     if type(plain) is dict:
-        if mark_of(plain) != "timedelta" or type(plain["value"]) is not int:
+        if mark_of(plain) != "microseconds" or type(plain["value"]) is not int:
             raise ValueError("not a timedelta")
-        return plain["value"] * _UNIT
+        return datetime.timedelta(microseconds=plain["value"])
     return datetime.timedelta(seconds=plain)
 
 

@@ -272,6 +272,10 @@ class _Variants:
             for kind in frozenset[type]().union(*self.kinds)
         }
         self.by_class: dict[type, list[int]] = {}
+        alone = [all(len(self.by_kind[kind]) == 1 for kind in kinds) for kinds in self.kinds]
+        self.marks = not all(alone)
+        # Where some variants are marked, what is a map of its own accord has to be told from a mark.
+        self.sure = [a and not (self.marks and dict in k) for a, k in zip(alone, self.kinds, strict=True)]
 
     def owners(self, cls: type) -> list[int]:
         """Variants that values of a class may belong to, best first."""
@@ -281,14 +285,10 @@ class _Variants:
             found = self.by_class[cls] = found or list(range(len(self.variants)))
         return found
 
-    def unambiguous(self, position: int) -> bool:
-        """Whether every plain form of a variant can be of no other."""
-        return all(len(self.by_kind[kind]) == 1 for kind in self.kinds[position])
-
     def packer(self, canonical: bool) -> Convert:
         """The function that packs a value."""
         converts = [variant.canon if canonical else variant.pack for variant in self.variants]
-        sure = [self.unambiguous(i) for i in range(len(self.variants))]
+        sure = self.sure
 
         def pack(value: Any) -> Any:
             owners = self.owners(type(value))
@@ -333,7 +333,7 @@ class _Variants:
     def unpack(self, plain: Any) -> Any:
         """The value of a plain form."""
         positions = self.by_kind.get(type(plain))
-        if positions is not None and len(positions) == 1 and type(plain) is not dict:
+        if positions is not None and len(positions) == 1 and (type(plain) is not dict or not self.marks):
             return self.variants[positions[0]].unpack(plain)
         name = mark_of(plain)
         if name is not None and name in self.names:
@@ -355,11 +355,11 @@ class _Variants:
 def union_plain(annotation: Any, variants: list[Plain]) -> Plain:
     """``Union`` and ``Optional``: the plain form of the variant, marked only where it would be read as another."""
     chosen = _Variants(annotation, variants)
-    sure = [i for i in range(len(variants)) if chosen.unambiguous(i)]
+    sure = [i for i, alone in enumerate(chosen.sure) if alone]
     passing = {
         cls for i in sure for cls in variants[i].through if chosen.owners(cls) == [i] and chosen.by_kind.get(cls) == [i]
     }
-    marks = {dict} if len(sure) < len(variants) else set()
+    marks = {dict} if chosen.marks else set()
     return Plain(
         annotation,
         chosen.packer(canonical=False),

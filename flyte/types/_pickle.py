@@ -96,10 +96,10 @@ class ClosedUnpickler(pickle.Unpickler):
         declared = self._declared.get((module, name))
         if declared is not None:
             return declared
-        if (module, name) == ("builtins", "getattr") and self._declared:
-            return self._member  # how some Python versions pickle a member of an Enum
-        if (module, name) == ("zoneinfo", "ZoneInfo._unpickle"):
-            return _zone
+        if (module, name) == ("builtins", "getattr"):
+            return self._attribute
+        if (module, name) == ("zoneinfo", "ZoneInfo"):
+            return _ZONES
         if (module, name) == ("fractions", "Fraction"):
             return _fraction
         owner = _CLOSED_GLOBALS.get((module, name))
@@ -107,13 +107,19 @@ class ClosedUnpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"the pickle names {module}.{name}, which is not of the closed set")
         return getattr(importlib.import_module(owner), name)
 
-    def _member(self, cls: Any, name: Any) -> Any:
-        if cls not in self._declared.values() or type(name) is not str:
-            raise pickle.UnpicklingError("the pickle asks for an attribute of a class that was not declared")
-        return cls.__members__[name]
+    def _attribute(self, owner: Any, name: Any) -> Any:
+        # Time zones, and in some versions of Python the members of an Enum, are pickled as attributes of their class.
+        if owner is _ZONES and name == "_unpickle":
+            return _zone
+        if type(name) is str and any(owner is cls for cls in self._declared.values()):
+            return owner.__members__[name]
+        raise pickle.UnpicklingError("the pickle asks for an attribute that is not of the closed set")
 
     def persistent_load(self, pid: Any) -> Any:
         raise pickle.UnpicklingError("the pickle refers to an object outside itself")
+
+
+_ZONES = "zoneinfo.ZoneInfo"  # stands for the class, which must not be called with a key that was not checked
 
 
 def _zone(key: Any, from_cache: Any) -> Any:

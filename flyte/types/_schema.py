@@ -1,6 +1,8 @@
 """Constraints of an ``Annotated`` type, written into the metadata of its LiteralType."""
 
-from typing import Any
+import sys
+import warnings
+from typing import Annotated, Any
 
 from flyteidl2.core.types_pb2 import LiteralType
 
@@ -12,8 +14,6 @@ _NOT_CONSTRAINTS = ("type", "format", "$defs", "$ref", "anyOf", "items", "additi
 
 def constrain(codec: Codec[Any], shape: Shape) -> None:
     """Add what the annotation's pydantic fields and constraints say to the codec's LiteralType."""
-    import sys
-
     if "pydantic" not in sys.modules and not any(type(m).__module__ == "annotated_types" for m in shape.metadata):
         return
     constraints = _constraints(shape)
@@ -32,14 +32,15 @@ def _constraints(shape: Shape) -> dict[str, Any]:
     relevant = [m for m in shape.metadata if type(m).__module__.partition(".")[0] in ("pydantic", "annotated_types")]
     if not relevant:
         return {}
-    from typing import Annotated
-
     import pydantic
 
     annotated: Any = Annotated[(shape.target, *relevant)]
     try:
-        schema = pydantic.TypeAdapter(annotated).json_schema()
-        plain = pydantic.TypeAdapter(shape.target).json_schema()
+        # A default or alias in the Field has no meaning here, which pydantic would warn of.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            schema = pydantic.TypeAdapter(annotated).json_schema()
+            plain = pydantic.TypeAdapter(shape.target).json_schema()
     except pydantic.PydanticUserError:
         # A type that pydantic does not know keeps its constraints to itself.
         return {}

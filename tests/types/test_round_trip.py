@@ -6,13 +6,12 @@ import sys
 
 from hypothesis import HealthCheck, given, settings
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
-from strategies import typed_values
-
 from flyte.types._engine import codec_for
 from flyte.types._equality import same
 from flyte.types._hashing import canonical_bytes
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from strategies import typed_values
 
 bounded = settings(
     max_examples=int(os.environ.get("FLYTE_TEST_EXAMPLES", "400")),

@@ -407,7 +407,7 @@ CASES: list[tuple[str, Any, list[Any]]] = [
     ("duration", Duration, [Duration(seconds=3)]),
     ("struct", Struct, [_struct]),
     ("set_int", typing.Set[int], [{1}]),
-    ("set_str", set[str], [{"a"}, {"a", "b"}]),
+    ("set_str", set[str], [{"a"}]),
     ("frozenset", frozenset[int], [frozenset({1})]),
     ("any", Any, [1, "a"]),
     ("object", object, []),

@@ -2,7 +2,8 @@
 
 Usage: ``python generate.py OUTPUT.json`` with the interpreter in which the implementation is installed.
 
-Each case is kept as its LiteralType (text proto) and, for each value, the Literal (text proto) or the class of the error.
+Each case is kept as its LiteralType (text proto) and, for each value, the Literal (text proto and hex) or the class of
+the error.
 """
 
 import asyncio
