@@ -6,6 +6,7 @@ methods that raise :class:`Mismatch`: ``wire`` (value -> bytes of the literal), 
 """
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +20,9 @@ from flyte.types._mismatch import Mismatch
 
 T = TypeVar("T")
 
+in_memory: ContextVar[bool] = ContextVar("flyte_types_in_memory", default=False)
+"""Set while a value only crosses a boundary inside the process, so that nothing is written to storage."""
+
 parse_literal: Callable[[bytes], Literal] = Literal.FromString
 
 
@@ -31,6 +35,8 @@ class Codec(Generic[T]):
 
     awaits: bool = False
     """Whether only the async methods may be used."""
+    maps: bool = False
+    """Whether literals hold maps, whose order in deterministic bytes the protobuf library decides."""
 
     def __init__(self, annotation: Any, name: str) -> None:
         self.annotation = annotation
@@ -52,8 +58,11 @@ class Codec(Generic[T]):
 
     def take(self, value: Any) -> tuple[T, bytes]:
         """What :meth:`transfer` gives."""
-        data = self.wire(value)
-        literal = parse_literal(data)
+        token = in_memory.set(True)
+        try:
+            literal = parse_literal(self.wire(value))
+        finally:
+            in_memory.reset(token)
         return self.read(literal), canonical_bytes(literal)
 
     def accepts_class(self, cls: type) -> bool:
@@ -161,7 +170,11 @@ class Codec(Generic[T]):
         """:meth:`transfer`, for every codec."""
         if not self.awaits:
             return self.transfer(value)
-        literal = await self.encode_async(value)
+        token = in_memory.set(True)
+        try:
+            literal = await self.encode_async(value)
+        finally:
+            in_memory.reset(token)
         return await self.decode_async(literal), canonical_bytes(literal)
 
     def _too_deep(self, value: Any) -> TypeTransformerFailedError:

@@ -10,10 +10,11 @@ from flyteidl2.core.types_pb2 import LiteralType, UnionType
 
 from flyte.errors import TypeTransformerFailedError
 from flyte.types import _framing as framing
-from flyte.types._codec import Codec
+from flyte.types._codec import Codec, parse_literal
 from flyte.types._equality import same
 from flyte.types._mismatch import Mismatch, segment
 from flyte.types._scalars import EnumCodec, FloatCodec, IntCodec, SimpleCodec, StrCodec
+from flyte.types._structs import PayloadCodec
 
 _MISFIT = (Mismatch, TypeTransformerFailedError)
 
@@ -131,6 +132,7 @@ class DictCodec(Codec[dict[str, Any]]):
     def __init__(self, annotation: Any, item: Codec[Any]) -> None:
         super().__init__(annotation, "Typed Dict")
         self.item = item
+        self.maps = True
         self.awaits = item.awaits
 
     def build_type(self) -> LiteralType:
@@ -347,18 +349,15 @@ class UnionCodec(Codec[Any]):
 
     def take(self, value: Any) -> tuple[Any, bytes]:
         candidates = self.candidates(type(value))
-        if len(candidates) == 1:
-            types = self.types()
-            position = candidates[0]
-            data = types[position]
-            if len(self._positions[data]) == 1:
-                variant = self.variants[position]
-                if isinstance(variant, _IDENTICAL):
-                    taken, inner = variant.take(value)
-                    return taken, framing.union(inner, data)
-                literal = Literal.FromString(variant.wire(value))
-                return variant.read(literal), framing.union(literal.SerializeToString(deterministic=True), data)
-        return super().take(value)
+        variant = self.variants[candidates[0]]
+        types = self.types()
+        data = types[candidates[0]]
+        if len(candidates) > 1 or len(self._positions[data]) > 1 or not isinstance(variant, _DIRECT) or variant.maps:
+            return super().take(value)
+        inner = variant.wire(value)
+        if isinstance(variant, SimpleCodec):
+            return variant.take(value)[0], framing.union(inner, data)
+        return variant.read(parse_literal(inner)), framing.union(inner, data)
 
     async def make(self, value: Any) -> Literal:
         nearest: Exception | None = None
@@ -392,5 +391,5 @@ class UnionCodec(Codec[Any]):
         return self.unexpected_form(inner)
 
 
-# Codecs whose canonical bytes are the bytes of the literal.
-_IDENTICAL = (SimpleCodec, EnumCodec)
+# Codecs whose literals hold no hash, unless they are of parts that do.
+_DIRECT = (SimpleCodec, EnumCodec, PayloadCodec)

@@ -21,7 +21,7 @@ from flyteidl2.core.types_pb2 import BlobType, LiteralType, SimpleType, TypeStru
 
 from flyte.types import _framing as framing
 from flyte.types._annotations import enums_in, pickle_policy, resolve
-from flyte.types._codec import Codec
+from flyte.types._codec import Codec, in_memory
 from flyte.types._files import read_bytes, write_new
 from flyte.types._mismatch import Mismatch
 
@@ -311,7 +311,7 @@ class PickleCodec(Codec[Any]):
     def wire(self, value: Any) -> bytes:
         data = self.dump(value)
         content_hash = self.content_hash(value, data)
-        if len(data) <= INLINE_BYTES:
+        if len(data) <= INLINE_BYTES or in_memory.get():
             return framing.plain_binary(data, content_hash)
         metadata = BlobMetadata(type=BlobType(format=FORMAT))
         blob = Blob(metadata=metadata, uri=_write_blob(data))
