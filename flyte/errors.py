@@ -425,9 +425,12 @@ def _hybrid_class(original: type[BaseException]) -> type[RuntimeUserError] | Non
                 "__repr__": original.__repr__,
                 # Pickled as the original; a class made here cannot be found by its name.
                 "__reduce__": _reduce_hybrid,
+                "_original": original,
             }
+            # RuntimeUserError is a RuntimeError and an Exception already.
+            bases = (RuntimeUserError,) if issubclass(RuntimeUserError, original) else (original, RuntimeUserError)
             try:
-                hybrid = cast(Any, type)(original.__name__, (original, RuntimeUserError), names)
+                hybrid = cast(Any, type)(original.__name__, bases, names)
             except TypeError:  # layouts or metaclasses that cannot be joined
                 hybrid = None
         _hybrid_classes[original] = hybrid
@@ -435,7 +438,7 @@ def _hybrid_class(original: type[BaseException]) -> type[RuntimeUserError] | Non
 
 
 def _reduce_hybrid(self: BaseException) -> tuple[Any, ...]:
-    return _rebuild_hybrid, (type(self).__mro__[1], self.args, self.__dict__.copy())
+    return _rebuild_hybrid, (cast(Any, self)._original, self.args, self.__dict__.copy())
 
 
 def _rebuild_hybrid(original: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:

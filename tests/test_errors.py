@@ -145,6 +145,8 @@ class Slotted(Exception):
 
 ORIGINALS: list[BaseException] = [
     ValueError("x"),
+    RuntimeError("r", 2),
+    Exception("e"),
     KeyError("k"),
     FileNotFoundError(2, "gone", "f.txt"),
     UnicodeDecodeError("utf-8", b"abc", 0, 1, "bad"),

@@ -4,6 +4,7 @@ The calling thread runs a loop of its own, so that bodies of tasks run where the
 and Ctrl-C work). A thread that already runs a loop, as in a notebook, gets a second thread for it.
 """
 
+import _thread
 import asyncio
 import signal
 import threading
@@ -98,13 +99,21 @@ class _Interrupt:
             raise KeyboardInterrupt
         self._main.cancel()
         self._loop.call_soon_threadsafe(self._seen)  # wakes the loop, and tells whether it is free to act
-        self._timer = threading.Timer(_BLOCKED_S, signal.raise_signal, (signal.SIGINT,))
+        self._timer = threading.Timer(_BLOCKED_S, _interrupt_main_thread)
         self._timer.daemon = True
         self._timer.start()
 
     def _seen(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+
+def _interrupt_main_thread() -> None:
+    if hasattr(signal, "pthread_kill"):
+        # Sent to the main thread itself, so that it also wakes from a blocking system call.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 def _drive_beside(call: Callable[[], Coroutine[Any, Any, T]]) -> T:

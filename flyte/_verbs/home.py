@@ -1,7 +1,9 @@
 """Launching a run in this process."""
 
 import asyncio
+import sys
 from collections.abc import Mapping
+from types import TracebackType
 from typing import Any
 
 from flyte._control.attempt import stop, without_own_frames
@@ -64,3 +66,23 @@ async def _stop_left(task: TaskTemplate[Any, Any, Any], scope: TaskContext) -> N
     if left:
         logger.warning("run of %r has ended; %d calls that nobody awaited were cancelled", task.name, len(left))
         await stop(left)
+
+
+def hide_own_frames() -> None:
+    """From now on an error that nobody catches is shown without the frames of this package.
+
+    A program that has set ``sys.excepthook`` itself is left alone. Frames that are still running cannot be taken off
+    an error before it is shown, hence the hook.
+    """
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _show_without_own_frames
+
+
+def _show_without_own_frames(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        link.__traceback__ = without_own_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
+    sys.__excepthook__(kind, error, error.__traceback__)

@@ -15,7 +15,7 @@ from flyte._core.loop import run_blocking
 from flyte._definition.task import F, P, R, TaskTemplate
 from flyte.syncify import syncify
 
-from .home import run_here
+from .home import hide_own_frames, run_here
 from .session import home_dir, session
 
 V = TypeVar("V")
@@ -181,7 +181,11 @@ class _RunMethod:
         :raises ValueError: a required argument is missing.
         :raises Exception: what the task raised; also a :class:`flyte.errors.RuntimeUserError`.
         """
-        return run_blocking(lambda: self._runner.start(task, args, kwargs))
+        try:
+            return run_blocking(lambda: self._runner.start(task, args, kwargs))
+        except BaseException:
+            hide_own_frames()
+            raise
 
     async def aio(self, task: TaskTemplate[P, R, F], *args: P.args, **kwargs: P.kwargs) -> Run[R]:
         """The same for async code; the run is on this event loop and ends with it."""

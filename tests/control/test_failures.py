@@ -3,9 +3,12 @@
 import asyncio
 import datetime
 import os
+import subprocess
+import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 
 import pytest
 
@@ -486,3 +489,38 @@ def test_calls_left_running_at_the_end_of_the_run_are_cancelled_and_reported(cap
     with caplog.at_level("WARNING", logger="flyte"):
         assert flyte.run(root).result == []
     assert states == ["ended"] and time.monotonic() - start < 5
+
+
+# What a script's reader sees ------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import flyte
+env = flyte.TaskEnvironment(name="script")
+@env.task
+async def boom() -> int:
+    raise ValueError("bad value")
+@env.task
+async def takes(x: int) -> int:
+    return await boom()
+{line}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "last"),
+    [("flyte.run(takes, x=1)", "ValueError: bad value"), ("flyte.run(takes, x='a')", "TypeTransformerFailedError")],
+)
+def test_a_script_that_fails_shows_its_own_frames_only(line: str, last: str, tmp_path: Path):
+    (tmp_path / "script.py").write_text(SCRIPT.format(line=line))
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.returncode == 1
+    assert last in done.stderr and "script.py" in done.stderr
+    assert os.path.dirname(flyte.__file__) + os.sep not in done.stderr
+    assert done.stderr.count("Traceback") == 1
