@@ -1,4 +1,4 @@
-"""When a task's outputs may be taken from an earlier run: what is asked for, and the version that results are kept under.
+"""When outputs of an earlier run may be taken: what is asked for, and the version that results are kept under.
 
 `policy` hands these on. Where results are kept is the controller's business.
 """
@@ -10,7 +10,18 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    runtime_checkable,
+)
 
 from flyte._core.code_bundle import CodeBundle
 from flyte._core.face import nearest
@@ -71,13 +82,13 @@ class CachePolicy(Protocol):
 class FunctionBodyPolicy:
     """The default policy: the version changes when the source of the function does, but not with its layout.
 
-    sha256, in hex, of the dump of the function's syntax tree followed by the salt (wire-protocol section 8); so comments
-    and blank lines do not count, and decorators, docstring, signature and body do. Python releases may dump a tree
-    differently, so a new Python may be a new version. Each function's source is read once.
+    sha256, in hex, of the dump of the function's syntax tree followed by the salt (wire-protocol section 8); so
+    comments and blank lines do not count, and decorators, docstring, signature and body do. Python releases may dump a
+    tree differently, so a new Python may be a new version. Each function's source is read once.
     """
 
     # A hash that has been fed the tree, to be copied for each salt; it goes away with the function.
-    _fed: "weakref.WeakKeyDictionary[Callable[..., Any], _Hash]" = weakref.WeakKeyDictionary()
+    _fed: ClassVar["weakref.WeakKeyDictionary[Callable[..., Any], _Hash]"] = weakref.WeakKeyDictionary()
 
     def get_version(self, salt: str, params: VersionParameters[..., Any]) -> str:
         """The version of ``params.func``.

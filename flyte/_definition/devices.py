@@ -126,7 +126,7 @@ class Device:
             raise TypeError(f"{self.device_class}: quantity takes a whole number, got {self.quantity!r}")
         if self.quantity < 1:
             raise ValueError(
-                f"{self.device_class}: quantity={self.quantity} is not allowed; ask for 1 or more, or leave the device out"
+                f"{self.device_class}: quantity={self.quantity} is not allowed; ask for 1 or more, or leave it out"
             )
         if self.device is not None:
             if not isinstance(self.device, str) or not self.device:

@@ -7,30 +7,38 @@ tag is asked for, and nothing reaches a registry.
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any
 
-from flyte._core.face import nearest
 from flyte._core.version import VERSION
 from flyte.errors import ImageBuildError
 
-from .secret import Secret, SecretRequest, secrets_from_request
+from .image_arguments import (
+    Architecture,
+    check_mode,
+    check_name,
+    check_platform,
+    check_python,
+    check_registry,
+    first_secret,
+    path_from,
+    pip_options,
+    secret_mounts_from,
+    texts_from,
+)
+from .secret import Secret, SecretRequest
 
 if TYPE_CHECKING:
     # The layers cost start-up time, which only those who change an image have to spend.
     from .layers import Layer, ProjectInstallMode
-
-Architecture: TypeAlias = Literal["linux/amd64", "linux/arm64"]
 
 _MADE_HERE = object()
 _DEFAULT_NAME = "flyte"
 _DEFAULT_REPOSITORY = "ghcr.io/flyteorg/flyte"  # wire-protocol section 9
 _DEFAULT_PLATFORMS: tuple[Architecture, ...] = ("linux/amd64", "linux/arm64")
 
-# The path part of a repository name, as the distribution specification of OCI has it.
-_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -107,19 +115,19 @@ class Image:
         :param platform: default ``("linux/amd64", "linux/arm64")``.
         :raises ValueError: a Python below 3.10, or an unknown platform.
         """
-        major, minor = _checked_python(python_version) if python_version is not None else _running_python()
+        major, minor = check_python(python_version) if python_version is not None else _running_python()
         if install_flyte:
             base = f"{_DEFAULT_REPOSITORY}:py{major}.{minor}-v{flyte_version or VERSION}"
         else:
             base = f"python:{major}.{minor}-slim-bookworm"
         return cls(
             base_image=base,
-            registry=_checked_registry(registry),
-            name=_checked_name(name) or _DEFAULT_NAME,
-            platform=_DEFAULT_PLATFORMS if platform is None else _checked_platform(platform),
+            registry=check_registry(registry),
+            name=check_name(name) or _DEFAULT_NAME,
+            platform=_DEFAULT_PLATFORMS if platform is None else check_platform(platform),
             python_version=(major, minor),
             extendable=True,
-            _image_registry_secret=_registry_secret(registry_secret),
+            _image_registry_secret=first_secret(registry_secret),
             _renamed=bool(registry or name) or not install_flyte,
             _maker=_MADE_HERE,
         )
@@ -136,7 +144,7 @@ class Image:
             raise TypeError(
                 f"Image.from_base: image_uri takes a text such as '<registry>/<name>:<tag>', got {image_uri!r}"
             )
-        # Empty is let through until the URI is asked for: a variable may be set where it runs, but not where it is read.
+        # Empty is let through until the URI is asked for: where the file is only read, a variable may not be set.
         return cls(base_image=image_uri, _maker=_MADE_HERE)
 
     @classmethod
@@ -153,10 +161,10 @@ class Image:
         :raises ValueError: a bad name or platform.
         """
         return cls(
-            dockerfile=_path("from_dockerfile", "file", file),
-            registry=_checked_registry(registry),
-            name=_checked_name(name),
-            platform=("linux/amd64",) if platform is None else _checked_platform(platform),
+            dockerfile=path_from("from_dockerfile", "file", file),
+            registry=check_registry(registry),
+            name=check_name(name),
+            platform=("linux/amd64",) if platform is None else check_platform(platform),
             _renamed=True,
             _maker=_MADE_HERE,
         )
@@ -191,8 +199,8 @@ class Image:
             name=name,
             platform=platform,
         )
-        options = _pip_options(index_url, extra_index_urls, pre, extra_args, secret_mounts)
-        return plain._with(UVScript(script=_path("from_uv_script", "script", script), **options))
+        options = pip_options(index_url, extra_index_urls, pre, extra_args, secret_mounts)
+        return plain._with(UVScript(script=path_from("from_uv_script", "script", script), **options))
 
     @classmethod
     def from_ref_name(cls, name: str = "default") -> "Image":
@@ -224,8 +232,8 @@ class Image:
         """
         from .layers import PipPackages
 
-        options = _pip_options(index_url, extra_index_urls, pre, extra_args, secret_mounts)
-        found = _texts("with_pip_packages", "packages", packages)
+        options = pip_options(index_url, extra_index_urls, pre, extra_args, secret_mounts)
+        found = texts_from("with_pip_packages", "packages", packages)
         return self._with(PipPackages(packages=found, **options)) if found else self._unchanged()
 
     def with_requirements(
@@ -244,12 +252,12 @@ class Image:
         """
         from .layers import Requirements
 
-        path = _path("with_requirements", "file", file)
+        path = path_from("with_requirements", "file", file)
         if path.suffix != ".txt":
             raise ValueError(
                 f"Image.with_requirements: file={str(file)!r} is not a .txt file; use with_uv_project for others"
             )
-        options = _pip_options(index_url, extra_index_urls, pre, extra_args, secret_mounts)
+        options = pip_options(index_url, extra_index_urls, pre, extra_args, secret_mounts)
         return self._with(Requirements(file=path, **options))
 
     def with_uv_project(
@@ -271,14 +279,14 @@ class Image:
         """
         from .layers import UVProject
 
-        pyproject = _path("with_uv_project", "pyproject_file", pyproject_file)
+        pyproject = path_from("with_uv_project", "pyproject_file", pyproject_file)
         lock = pyproject.parent / "uv.lock"
-        options = _pip_options(index_url, extra_index_urls, pre, extra_args, secret_mounts)
+        options = pip_options(index_url, extra_index_urls, pre, extra_args, secret_mounts)
         return self._with(
             UVProject(
                 pyproject=pyproject,
-                uvlock=_path("with_uv_project", "uvlock", uvlock) if uvlock else lock if lock.exists() else None,
-                project_install_mode=_checked_mode("with_uv_project", project_install_mode),
+                uvlock=path_from("with_uv_project", "uvlock", uvlock) if uvlock else lock if lock.exists() else None,
+                project_install_mode=check_mode("with_uv_project", project_install_mode),
                 **options,
             )
         )
@@ -299,9 +307,9 @@ class Image:
         """
         from .layers import PoetryProject
 
-        pyproject = _path("with_poetry_project", "pyproject_file", pyproject_file)
+        pyproject = path_from("with_poetry_project", "pyproject_file", pyproject_file)
         lock = (
-            _path("with_poetry_project", "poetry_lock", poetry_lock)
+            path_from("with_poetry_project", "poetry_lock", poetry_lock)
             if poetry_lock
             else pyproject.parent / "poetry.lock"
         )
@@ -310,8 +318,8 @@ class Image:
                 pyproject,
                 lock,
                 extra_args,
-                _checked_mode("with_poetry_project", project_install_mode),
-                _mounts(secret_mounts),
+                check_mode("with_poetry_project", project_install_mode),
+                secret_mounts_from(secret_mounts),
             )
         )
 
@@ -319,8 +327,8 @@ class Image:
         """The image with Debian packages; with none, it stays as it is."""
         from .layers import AptPackages
 
-        found = _texts("with_apt_packages", "packages", packages)
-        return self._with(AptPackages(found, _mounts(secret_mounts))) if found else self._unchanged()
+        found = texts_from("with_apt_packages", "packages", packages)
+        return self._with(AptPackages(found, secret_mounts_from(secret_mounts))) if found else self._unchanged()
 
     def with_commands(self, commands: list[str], secret_mounts: SecretRequest | None = None) -> "Image":
         """The image after some shell commands; with none, it stays as it is."""
@@ -328,8 +336,8 @@ class Image:
 
         if isinstance(commands, str):
             raise TypeError(f"Image.with_commands: commands takes a list of commands, got a text; write [{commands!r}]")
-        found = _texts("with_commands", "commands", commands)
-        return self._with(Commands(found, _mounts(secret_mounts))) if found else self._unchanged()
+        found = texts_from("with_commands", "commands", commands)
+        return self._with(Commands(found, secret_mounts_from(secret_mounts))) if found else self._unchanged()
 
     def with_env_vars(self, env_vars: dict[str, str]) -> "Image":
         """The image with environment variables, in the order given; with none, it stays as it is.
@@ -355,7 +363,7 @@ class Image:
         """
         from .layers import WorkDir
 
-        return self._with(WorkDir(*_texts("with_workdir", "workdir", (workdir,))))
+        return self._with(WorkDir(*texts_from("with_workdir", "workdir", (workdir,))))
 
     def with_source_file(self, src: Path | list[Path], dst: str = ".") -> "Image":
         """The image with a file of this machine, or several; names and bytes are part of the recipe.
@@ -366,7 +374,7 @@ class Image:
 
         image = self._unchanged()
         for one in src if isinstance(src, (list, tuple)) else [src]:
-            image = image._with(CopyConfig("file", _path("with_source_file", "src", one), dst))
+            image = image._with(CopyConfig("file", path_from("with_source_file", "src", one), dst))
         return image
 
     def with_source_folder(self, src: Path, dst: str = ".", copy_contents_only: bool = False) -> "Image":
@@ -377,7 +385,7 @@ class Image:
         """
         from .layers import CopyConfig
 
-        folder = _path("with_source_folder", "src", src)
+        folder = path_from("with_source_folder", "src", src)
         own = dst if copy_contents_only else f"{dst.rstrip('/') or ''}/{folder.resolve().name}"
         return self._with(CopyConfig("folder", folder, own))
 
@@ -385,7 +393,7 @@ class Image:
         """The image with a file that says what of copied folders is left out."""
         from .layers import DockerIgnore
 
-        return self._with(DockerIgnore(str(_path("with_dockerignore", "path", path))))
+        return self._with(DockerIgnore(str(path_from("with_dockerignore", "path", path))))
 
     def with_local_v2(self) -> "Image":
         """The image with the flyte of this checkout, from the wheel in its ``dist`` folder."""
@@ -414,20 +422,20 @@ class Image:
         """
         if self.dockerfile is not None and (extendable or base_image):
             raise ValueError(
-                f"the image of {self.dockerfile} cannot be extended or get another base: its Dockerfile says what is in "
-                "it; change that file, or use Image.from_base() of what it builds"
+                f"the image of {self.dockerfile} cannot be extended or get another base: its Dockerfile says what is "
+                "in it; change that file, or use Image.from_base() of what it builds"
             )
         changes: dict[str, Any] = {
-            "registry": _checked_registry(registry),
-            "_image_registry_secret": _registry_secret(registry_secret),
-            "name": _checked_name(name),
+            "registry": check_registry(registry),
+            "_image_registry_secret": first_secret(registry_secret),
+            "name": check_name(name),
             "base_image": base_image,
             "extendable": extendable,
         }
         if python_version is not None:
-            changes |= {"python_version": _checked_python(python_version), "_python_asked": True}
+            changes |= {"python_version": check_python(python_version), "_python_asked": True}
         if platform is not None:
-            changes["platform"] = _checked_platform(platform)
+            changes["platform"] = check_platform(platform)
         renamed = self._renamed or any(value is not None for value in (registry, name, python_version, platform))
         changes = {key: value for key, value in changes.items() if value is not None}
         image = replace(self, **changes, _renamed=renamed, _maker=_MADE_HERE)
@@ -437,7 +445,8 @@ class Image:
         self._check_extendable()
         if not self.name:
             raise ValueError(
-                f"the image {self.base_image!r} has no name for what is made of it; use clone(name=..., extendable=True)"
+                f"the image {self.base_image!r} has no name for what is made of it; use "
+                "clone(name=..., extendable=True)"
             )
         return replace(self, _layers=(*self._layers, layer), _maker=_MADE_HERE)
 
@@ -448,13 +457,13 @@ class Image:
     def _check_extendable(self) -> None:
         if self.dockerfile is not None:
             raise ValueError(
-                f"no layers can be put on the image of {self.dockerfile}: its Dockerfile says what is in it; change that "
-                "file, or use Image.from_base() of what it builds"
+                f"no layers can be put on the image of {self.dockerfile}: its Dockerfile says what is in it; change "
+                "that file, or use Image.from_base() of what it builds"
             )
         if not self.extendable:
             raise ValueError(
-                f"no layers can be put on the image {self.base_image or self._ref_name!r}, which is not extendable; use "
-                "clone(name=..., extendable=True) first"
+                f"no layers can be put on the image {self.base_image or self._ref_name!r}, which is not extendable; "
+                "use clone(name=..., extendable=True) first"
             )
 
     # Naming -----------------------------------------------------------------------------------------------------------
@@ -514,89 +523,3 @@ class Image:
             raise ImageBuildError(f"there is no Dockerfile {self.dockerfile}; it is looked for from {Path.cwd()}")
         for layer in self._layers:
             layer.validate()
-
-
-# Checks ---------------------------------------------------------------------------------------------------------------
-
-
-def _checked_platform(platform: Any) -> tuple[Architecture, ...]:
-    given = (platform,) if isinstance(platform, str) else tuple(platform)
-    known = get_args(Architecture)
-    for one in given or ("",):
-        if one not in known:
-            raise ValueError(
-                f"Image: platform={one!r} is not known{nearest(str(one), list(known))}; use {' or '.join(known)}"
-            )
-    return given
-
-
-def _checked_python(version: Any) -> tuple[int, int]:
-    if not (isinstance(version, tuple) and len(version) == 2 and all(type(part) is int for part in version)):
-        raise TypeError(f"Image: python_version takes two numbers such as (3, 12), got {version!r}")
-    if version < (3, 10):
-        raise ValueError(f"Image: python_version={version!r} is too old for flyte; use (3, 10) or newer")
-    return (version[0], version[1])
-
-
-def _checked_name(name: str | None) -> str | None:
-    if name is not None and (not isinstance(name, str) or _NAME.fullmatch(name) is None):
-        raise ValueError(
-            f"Image: name={name!r} is not an image's name; use lower-case letters and digits, with single '.', '_' or '-' "
-            "between them"
-        )
-    return name
-
-
-def _checked_registry(registry: str | None) -> str | None:
-    if registry is None:
-        return None
-    if not isinstance(registry, str) or not registry or re.search(r"\s|://", registry):
-        raise ValueError(
-            f"Image: registry={registry!r} is not a registry; write it like '<host>/<folder>', without a scheme"
-        )
-    return registry.rstrip("/")
-
-
-def _checked_mode(method: str, mode: Any) -> Any:
-    if mode not in ("dependencies_only", "install_project"):
-        raise ValueError(
-            f"Image.{method}: project_install_mode={mode!r} is not known; use 'dependencies_only' or 'install_project'"
-        )
-    return mode
-
-
-def _registry_secret(secret: str | Secret | None) -> Secret | None:
-    return secrets_from_request(secret)[0] if secret is not None else None
-
-
-def _mounts(request: SecretRequest | None) -> tuple[Secret, ...] | None:
-    return secrets_from_request(request) or None
-
-
-def _path(method: str, parameter: str, path: Any) -> Path:
-    if not isinstance(path, (str, Path)) or not str(path):
-        raise TypeError(f"Image.{method}: {parameter} takes a path, got {path!r}")
-    return Path(path)
-
-
-def _texts(method: str, parameter: str, texts: Iterable[Any]) -> tuple[str, ...]:
-    several = tuple(texts)
-    for one in several:
-        if not isinstance(one, str):
-            raise TypeError(f"Image.{method}: {parameter} takes texts, got {one!r}")
-        if not one.strip():
-            raise ValueError(f"Image.{method}: {parameter} has an empty text; leave it out")
-    return several
-
-
-def _pip_options(
-    index_url: str | None, extra_index_urls: Any, pre: bool, extra_args: str | None, secrets: SecretRequest | None
-) -> dict[str, Any]:
-    extra = (extra_index_urls,) if isinstance(extra_index_urls, str) else tuple(extra_index_urls or ())
-    return {
-        "index_url": index_url,
-        "extra_index_urls": extra or None,
-        "pre": bool(pre),
-        "extra_args": extra_args,
-        "secret_mounts": _mounts(secrets),
-    }

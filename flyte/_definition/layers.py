@@ -8,14 +8,14 @@ asked for, not when a layer is made: in a container, where an image is already t
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from flyte.errors import ImageBuildError
 
-from .secret import SecretRequest, secrets_from_request
+from .secret import Secret, SecretRequest, secrets_from_request
 
 ProjectInstallMode: TypeAlias = Literal["dependencies_only", "install_project"]
 
@@ -60,7 +60,7 @@ class PipOption(Layer):
     extra_index_urls: tuple[str, ...] | None = None
     pre: bool = False
     extra_args: str | None = None
-    secret_mounts: tuple[str | Any, ...] | None = None
+    secret_mounts: tuple[str | Secret, ...] | None = None
 
     def describe_options(self) -> Description:
         """The part of the description that all installers share."""
@@ -135,7 +135,7 @@ class PoetryProject(Layer):
     poetry_lock: Path
     extra_args: str | None = None
     project_install_mode: ProjectInstallMode = "dependencies_only"
-    secret_mounts: tuple[str | Any, ...] | None = None
+    secret_mounts: tuple[str | Secret, ...] | None = None
 
     def describe(self) -> Description:
         return {
@@ -162,7 +162,7 @@ class AptPackages(Layer):
     """Debian packages."""
 
     packages: tuple[str, ...]
-    secret_mounts: tuple[str | Any, ...] | None = None
+    secret_mounts: tuple[str | Secret, ...] | None = None
 
     def describe(self) -> Description:
         return {"layer": "apt", "packages": list(self.packages), "secrets": secret_names(self.secret_mounts)}
@@ -173,7 +173,7 @@ class Commands(Layer):
     """Shell commands."""
 
     commands: tuple[str, ...]
-    secret_mounts: tuple[str | Any, ...] | None = None
+    secret_mounts: tuple[str | Secret, ...] | None = None
 
     def describe(self) -> Description:
         return {"layer": "commands", "commands": list(self.commands), "secrets": secret_names(self.secret_mounts)}
@@ -229,7 +229,7 @@ class CopyConfig(Layer):
         return {"layer": "copy", "kind": self.kind, "name": name, "dst": self.dst, "content": content}
 
 
-def secret_names(mounts: SecretRequest | tuple[str | Any, ...] | None) -> list[list[str | None]]:
+def secret_names(mounts: SecretRequest | Iterable[str | Secret] | None) -> list[list[str | None]]:
     """What of secret mounts decides an image: which they are and where they are found."""
     return [
         [secret.key, secret.group, None if secret.mount is None else str(secret.mount), secret.as_env_var]

@@ -1,16 +1,18 @@
-"""Links that are shown beside a task."""
+"""Links shown beside a task's action, such as to a log viewer or a dashboard."""
 
 from typing import Any, Protocol, runtime_checkable
 
 
 @runtime_checkable
 class Link(Protocol):
-    """A link beside a task's run, such as one to its dashboard.
+    """Anything with a name that can say where it leads to for a given action.
 
-    ``name`` is what the reader sees.
+    :param name: shown to readers.
+    :param icon_uri: a picture beside it; empty for none.
     """
 
     name: str
+    icon_uri: str = ""
 
     def get_link(
         self,
@@ -23,5 +25,8 @@ class Link(Protocol):
         pod_name: str,
         **kwargs: Any,
     ) -> str:
-        """The address for one action."""
+        """The address for one action.
+
+        Any of the names may be a template variable (``{{.runName}}``) that the control plane fills in.
+        """
         ...

@@ -1,25 +1,31 @@
-"""Pod templates: what a task's pod looks like beyond its container."""
+"""Pod templates: the Kubernetes pod that a task's container is put into.
 
+Made without the ``kubernetes`` package; whoever has a ``V1PodSpec`` to hand over has it installed anyway.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kubernetes.client import V1PodSpec
 
 PRIMARY_CONTAINER_DEFAULT_NAME = "primary"
-"""Name of the container that runs the task, unless a template says otherwise."""
+"""Name of the container that runs the task, where nothing else is said."""
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class PodTemplate:
-    """A pod to run tasks in; the task's own image, arguments, variables and resources go into the primary container.
+    """A pod with more than the task's own container: sidecars, volumes, labels.
 
-    :param pod_spec: a ``kubernetes.client.V1PodSpec``; None for an empty one. Its other containers are kept.
-    :param primary_container_name: which container runs the task.
-    :param labels: added to the pod.
-    :param annotations: added to the pod.
-    :raises ValueError: an empty name of the primary container.
-    :raises TypeError: labels or annotations that are not strings.
+    The primary container gets the task's image, arguments, environment and resources; the others are kept as they are.
+
+    :param pod_spec: a ``kubernetes.client.V1PodSpec``; None for an ordinary pod.
+    :param primary_container_name: which of its containers runs the task.
+    :param labels: labels of the pod.
+    :param annotations: annotations of the pod.
+    :raises TypeError: ``pod_spec`` is something else, or labels or annotations are not texts.
+    :raises ValueError: an empty ``primary_container_name``.
     """
 
     pod_spec: "V1PodSpec | None" = None
@@ -28,12 +34,42 @@ class PodTemplate:
     annotations: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.primary_container_name, str) or not self.primary_container_name:
-            raise ValueError(
-                f"PodTemplate(primary_container_name={self.primary_container_name!r}) must be the name of a container"
-            )
-        for field, pairs in (("labels", self.labels), ("annotations", self.annotations)):
-            if pairs is None:
-                continue
-            if not isinstance(pairs, dict) or not all(isinstance(s, str) for kv in pairs.items() for s in kv):
-                raise TypeError(f"PodTemplate({field}=...) takes a dict of strings, but got {pairs!r}")
+        # By name, so that kubernetes is not imported to look at what cannot come from it.
+        spec: Any = self.pod_spec
+        if spec is not None and not any(ancestor.__name__ == "V1PodSpec" for ancestor in type(spec).__mro__):
+            raise TypeError(f"PodTemplate: pod_spec takes a kubernetes.client.V1PodSpec, got {spec!r}")
+        name: Any = self.primary_container_name
+        if not isinstance(name, str):
+            raise TypeError(f"PodTemplate: primary_container_name takes a text, got {name!r}")
+        if not name:
+            raise ValueError("PodTemplate: primary_container_name='' is empty; name the container that runs the task")
+        for parameter, texts in (("labels", self.labels), ("annotations", self.annotations)):
+            if texts is not None:
+                _check_texts(parameter, texts)
+
+    @classmethod
+    def from_spec(
+        cls,
+        pod_spec: "V1PodSpec",
+        *,
+        primary_container_name: str | None = None,
+        labels: dict[str, str] | None = None,
+        annotations: dict[str, str] | None = None,
+    ) -> "PodTemplate":
+        """A template of ``pod_spec``.
+
+        :param primary_container_name: default: the only container of the spec, else ``"primary"``.
+        """
+        name = primary_container_name
+        if name is None:
+            containers = getattr(pod_spec, "containers", None) or []
+            name = containers[0].name if len(containers) == 1 else PRIMARY_CONTAINER_DEFAULT_NAME
+        return cls(pod_spec, name, labels, annotations)
+
+
+def _check_texts(parameter: str, texts: Any) -> None:
+    if not isinstance(texts, Mapping):
+        raise TypeError(f"PodTemplate: {parameter} takes a dict of texts, got {texts!r}")
+    for key, value in texts.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError(f"PodTemplate: {parameter}[{key!r}] takes a text, got {value!r}; write {str(value)!r}")

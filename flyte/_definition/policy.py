@@ -1,4 +1,4 @@
-"""How a task is repeated, limited, cached and kept warm: the values that `cache`, `retries`, `timeout`, `reusable` take.
+"""How a task is repeated, limited, cached and kept warm: what `cache`, `retries`, `timeout` and `reusable` take.
 
 Values only: the controller waits, repeats and cancels by them. The cache's are in `cache` and handed on from here.
 """
@@ -11,26 +11,31 @@ from typing import Literal, TypeAlias
 from flyte._core.log import logger
 
 from .cache import (
-    Cache as Cache,
+    Cache,
+    CacheBehavior,
+    CachePolicy,
+    CacheRequest,
+    FunctionBodyPolicy,
+    VersionParameters,
+    cache_from_request,
 )
-from .cache import (
-    CacheBehavior as CacheBehavior,
-)
-from .cache import (
-    CachePolicy as CachePolicy,
-)
-from .cache import (
-    CacheRequest as CacheRequest,
-)
-from .cache import (
-    FunctionBodyPolicy as FunctionBodyPolicy,
-)
-from .cache import (
-    VersionParameters as VersionParameters,
-)
-from .cache import (
-    cache_from_request as cache_from_request,
-)
+
+__all__ = [
+    "Backoff",
+    "Cache",
+    "CacheBehavior",
+    "CachePolicy",
+    "CacheRequest",
+    "FunctionBodyPolicy",
+    "RetryStrategy",
+    "ReusePolicy",
+    "Timeout",
+    "TimeoutType",
+    "VersionParameters",
+    "cache_from_request",
+    "retry_from",
+    "timeout_from_request",
+]
 
 
 def _seconds(owner: str, parameter: str, value: object) -> float:
@@ -278,9 +283,9 @@ class ReusePolicy:
             object.__setattr__(self, parameter, ttl)
         if most * self.concurrency == 1:
             logger.warning(
-                "ReusePolicy with a single replica that takes one call at a time: a task that waits for another task of "
-                "the same environment starves, as it occupies the only worker; use 2 or more replicas, more concurrency, "
-                "or leave reuse off for the parent"
+                "ReusePolicy with a single replica that takes one call at a time risks starvation: a task that waits "
+                "for another of the same environment occupies the only worker; use 2 or more replicas, more "
+                "concurrency, or leave reuse off for the parent"
             )
 
     @property

@@ -11,36 +11,32 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from .devices import (
-    AMD_GPU as AMD_GPU,
-)
-from .devices import (
-    APPLE_SILICON as APPLE_SILICON,
-)
-from .devices import (
-    GPU as GPU,
-)
-from .devices import (
-    HABANA_GAUDI as HABANA_GAUDI,
-)
-from .devices import (
-    TPU as TPU,
-)
-from .devices import (
-    Accelerators as Accelerators,
-)
-from .devices import (
-    Device as Device,
-)
-from .devices import (
-    DeviceClass as DeviceClass,
-)
-from .devices import (
-    Neuron as Neuron,
-)
-from .devices import (
+    AMD_GPU,
+    APPLE_SILICON,
+    GPU,
+    HABANA_GAUDI,
+    TPU,
+    Accelerators,
+    Device,
+    DeviceClass,
+    Neuron,
     accelerator_spelling,
     device_of,
 )
+
+__all__ = [
+    "AMD_GPU",
+    "APPLE_SILICON",
+    "Accelerators",
+    "CPUBaseType",
+    "Device",
+    "DeviceClass",
+    "GPU",
+    "HABANA_GAUDI",
+    "Neuron",
+    "Resources",
+    "TPU",
+]
 
 CPUBaseType: TypeAlias = int | float | str
 

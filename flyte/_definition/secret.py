@@ -1,67 +1,112 @@
-"""Secrets: named, never held."""
+"""Secrets that a task asks for: which, and where its body finds them. Never their values."""
 
-import pathlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TypeAlias
 
-MOUNT_DIR = pathlib.PurePosixPath("/etc/flyte/secrets")
-"""The only folder that secrets are mounted in (wire-protocol section 5.2)."""
+MOUNT_DIR = "/etc/flyte/secrets"
+"""The only folder that a control plane mounts secrets into (wire-protocol section 5.2)."""
 
-_ENV_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
+_ENV_VAR = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Secret:
-    """A request for a secret; its value appears in the running body only.
+    """A secret that the body can read as an environment variable, or as a file.
 
-    :param key: name of the secret.
-    :param group: group it belongs to, if any.
-    :param mount: mount it as a file below this folder, which can only be ``/etc/flyte/secrets``; by default it becomes
-        an environment variable.
-    :param as_env_var: name of that variable; by default ``<GROUP>_<KEY>`` or ``<KEY>`` in upper case.
-    :raises ValueError: a name that is not allowed.
-    :raises TypeError: not a string.
+    :param key: name of the secret in the control plane's store.
+    :param group: group it belongs to, where the store has groups.
+    :param mount: ``/etc/flyte/secrets`` to have it as a file there; None for an environment variable.
+    :param as_env_var: name of the variable; default ``<GROUP>_<KEY>`` or ``<KEY>``, upper-case, ``-`` as ``_``.
+        With ``mount``, there is a variable only if named here.
+    :raises TypeError: a parameter of the wrong type.
+    :raises ValueError: a name that cannot be an environment variable, or another folder to mount to.
     """
 
     key: str
     group: str | None = None
-    mount: pathlib.Path | None = None
+    mount: PurePath | None = None
     as_env_var: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.key, str):
-            raise TypeError(f"Secret(key=...) takes the name of a secret, but got {self.key!r}")
+        for parameter, value in (("key", self.key), ("group", self.group), ("as_env_var", self.as_env_var)):
+            if not isinstance(value, str) and (value is not None or parameter == "key"):
+                # The value is not shown: somebody may have put the secret itself here.
+                raise TypeError(f"Secret: {parameter} takes a text, got {type(value).__name__}")
         if not self.key:
-            raise ValueError("Secret(key='') needs the name of a secret")
+            raise ValueError("Secret: key='' is empty; give the name of the secret")
         if self.mount is not None:
-            path = pathlib.PurePosixPath(str(self.mount))
-            if path != MOUNT_DIR:
+            self._check_mount()
+        if self.as_env_var:
+            if _ENV_VAR.fullmatch(self.as_env_var) is None:
                 raise ValueError(
-                    f"Secret({self.key!r}): mount={str(self.mount)!r} is not possible; use {str(MOUNT_DIR)!r}"
+                    f"Secret {self.key!r}: as_env_var={self.as_env_var!r} is not an environment variable's name; use "
+                    f"capital letters, digits and _, not a digit first{_hint(_variable(self.as_env_var))}"
                 )
-        if self.as_env_var is not None and not _ENV_NAME.fullmatch(self.as_env_var):
+        elif self.mount is None:
+            name = self.env_var_name
+            if _ENV_VAR.fullmatch(name) is None:
+                raise ValueError(
+                    f"Secret {self.key!r}: its default variable {name!r} is not an environment variable's name; "
+                    "give another with as_env_var, of capital letters, digits and _"
+                )
+            object.__setattr__(self, "as_env_var", name)
+
+    def _check_mount(self) -> None:
+        if not isinstance(self.mount, (str, PurePath)):
+            raise TypeError(f"Secret: mount takes a pathlib.Path, got {self.mount!r}")
+        mount = PurePath(self.mount)
+        if str(mount) != MOUNT_DIR:
             raise ValueError(
-                f"Secret({self.key!r}): as_env_var={self.as_env_var!r} is not a name of an environment variable; use "
-                f"upper-case letters, digits and '_', for example {self._default_name()!r}"
+                f"Secret {self.key!r}: mount={str(mount)!r} is not supported; secrets are mounted to {MOUNT_DIR!r} only"
             )
+        object.__setattr__(self, "mount", mount)
 
     @property
     def env_var_name(self) -> str:
-        """The environment variable that holds the value."""
-        return self.as_env_var or self._default_name()
+        """The variable it is read from: ``as_env_var``, else the default made of group and key."""
+        return self.as_env_var or _variable(f"{self.group}_{self.key}" if self.group else self.key)
 
-    def _default_name(self) -> str:
-        name = f"{self.group}_{self.key}" if self.group else self.key
-        return re.sub(r"[^A-Z0-9_]", "_", name.upper())
+    def stable_hash(self) -> str:
+        """A hash of what is asked for, the same on every machine; sha256 in hex."""
+        import hashlib
+        import json
+
+        mount = None if self.mount is None else str(self.mount)
+        return hashlib.sha256(json.dumps([self.key, self.group, mount, self.as_env_var]).encode()).hexdigest()
 
 
-SecretRequest = str | Secret | list[str | Secret]
-"""A secret, its key, or a list of them."""
+SecretRequest: TypeAlias = str | Secret | list[str | Secret]
+"""What a task's ``secrets`` takes: a key, a :class:`Secret`, or a list of either."""
 
 
-def secrets_from_request(request: SecretRequest | None) -> tuple[Secret, ...]:
-    """The secrets that a request names."""
+def _variable(name: str) -> str:
+    return name.replace("-", "_").upper()
+
+
+def _hint(name: str) -> str:
+    return f"; did you mean {name!r}?" if _ENV_VAR.fullmatch(name) else ""
+
+
+def secrets_from_request(request: SecretRequest | Iterable[str | Secret] | None) -> tuple[Secret, ...]:
+    """The secrets that a ``secrets=`` value asks for, in order.
+
+    :raises TypeError: something that is neither a key nor a :class:`Secret`.
+    """
     if request is None:
         return ()
-    parts = request if isinstance(request, (list, tuple)) else [request]
-    return tuple(Secret(key=part) if isinstance(part, str) else part for part in parts)
+    if isinstance(request, (str, Secret)):
+        request = (request,)
+    elif not isinstance(request, (list, tuple)):
+        raise TypeError(f"secrets takes a key, a flyte.Secret or a list of them, got a {type(request).__name__}")
+    return tuple(_secret(one) for one in request)
+
+
+def _secret(one: object) -> Secret:
+    if isinstance(one, Secret):
+        return one
+    if isinstance(one, str):
+        return Secret(key=one)
+    raise TypeError(f"secrets takes keys and flyte.Secret values, got a {type(one).__name__}")

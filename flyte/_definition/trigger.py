@@ -4,7 +4,7 @@ Declared here and checked at once; a control plane keeps the clock. `_wire` says
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -102,7 +102,8 @@ def _check_timezone(name: str) -> None:
         if not known:
             return  # a slim container may have no time zone database, and must still be able to import the user's file
         raise ValueError(
-            f"Cron: timezone={name!r} is not known{nearest(name, sorted(known))}; use an IANA name such as 'Europe/Paris'"
+            f"Cron: timezone={name!r} is not known{nearest(name, sorted(known))}; use an IANA name, as in "
+            "'Europe/Paris'"
         ) from None
 
 
@@ -197,7 +198,7 @@ class Trigger:
     automation: Automation | None = None
     description: str = ""
     auto_activate: bool = True
-    inputs: dict[str, Any] | None = field(default=None)
+    inputs: dict[str, Any] | None = None
     env_vars: dict[str, str] | None = None
     interruptible: bool | None = None
     overwrite_cache: bool = False
@@ -216,7 +217,8 @@ class Trigger:
         if not (self.automation is None or isinstance(self.automation, (Cron, FixedRate, OnArtifact))):
             remedy = f"; write flyte.Cron({self.automation!r})" if isinstance(self.automation, str) else ""
             raise TypeError(
-                f"{self._label}: automation takes a flyte.Cron, FixedRate or OnArtifact, got {self.automation!r}{remedy}"
+                f"{self._label}: automation takes a flyte.Cron, FixedRate or OnArtifact, got "
+                f"{self.automation!r}{remedy}"
             )
         for parameter in ("auto_activate", "overwrite_cache"):
             if not isinstance(getattr(self, parameter), bool):
@@ -240,8 +242,8 @@ class Trigger:
             raise TypeError(f"{self._label}: max_action_concurrency takes a whole number, got {limit!r}")
         if limit < 0 or limit == 1:
             raise ValueError(
-                f"{self._label}: max_action_concurrency={limit} is not allowed, a parent holds a place while its children "
-                "run; give 2 or more, or 0 for the platform's default"
+                f"{self._label}: max_action_concurrency={limit} is not allowed, a parent holds a place while its "
+                "children run; give 2 or more, or 0 for the platform's default"
             )
 
     def _check_texts(self, parameter: str) -> None:
@@ -276,8 +278,8 @@ class Trigger:
                 self.automation, OnArtifact
             ):
                 raise ValueError(
-                    f"{self._label}: input {name!r} is bound to {value!r}, which only a trigger on an artifact has; use "
-                    "automation=flyte.OnArtifact(...)"
+                    f"{self._label}: input {name!r} is bound to {value!r}, which only a trigger on an artifact has; "
+                    "use automation=flyte.OnArtifact(...)"
                 )
         if len(at_time) > 1:
             raise ValueError(f"{self._label}: inputs {at_time} are all bound to TriggerTime; a trigger fills one input")
@@ -292,8 +294,8 @@ class Trigger:
         for one in several:
             if not isinstance(one, Notification):
                 raise TypeError(
-                    f"{self._label}: notifications takes a notification such as flyte.notify.Email, a tuple of them, or "
-                    f"a NamedRule, got {one!r}"
+                    f"{self._label}: notifications takes a notification such as flyte.notify.Email, a tuple of them, "
+                    f"or a NamedRule, got {one!r}"
                 )
 
     @classmethod
