@@ -78,7 +78,7 @@ def _report_usage(error: Any, given: list[str]) -> int:
     option = getattr(error, "option_name", None)
     possible = getattr(error, "possibilities", None)
     if option is not None and possible:
-        error.message = f"No such option: {option}; did you mean {' or '.join(repr(p) for p in sorted(possible))}?"
+        error.message = f"No such option: {option}; did you mean {possible[0]!r}?"
         error.possibilities = None
     if _wants_json(error, given):
         from ._render import print_json
