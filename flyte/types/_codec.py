@@ -65,6 +65,11 @@ class Codec(Generic[T]):
             in_memory.reset(token)
         return self.read(literal), canonical_bytes(literal)
 
+    def take_sized(self, value: Any) -> tuple[T, int]:
+        """What :meth:`transfer_sized` gives."""
+        taken, data = self.take(value)
+        return taken, len(data)
+
     def accepts_class(self, cls: type) -> bool:
         """Whether values of exactly this class are this codec's own; a union asks."""
         return False
@@ -139,6 +144,18 @@ class Codec(Generic[T]):
         """
         try:
             return self.take(value)
+        except Mismatch as mismatch:
+            raise mismatch.failure() from mismatch.__cause__
+        except RecursionError as error:
+            raise self._too_deep(value) from error
+
+    def transfer_sized(self, value: Any) -> tuple[T, int]:
+        """:meth:`transfer` where only the number of bytes matters, as for a result, which no name is made from.
+
+        :raises TypeTransformerFailedError: the value does not fit.
+        """
+        try:
+            return self.take_sized(value)
         except Mismatch as mismatch:
             raise mismatch.failure() from mismatch.__cause__
         except RecursionError as error:

@@ -22,6 +22,10 @@ from flyte.types._nesting import (
 from flyte.types._plain import Dialect, Plain, SchemaContext
 
 _cache: dict[Any, Plain] = {}
+# What is being compiled: other threads see it only when the outermost annotation is done, because the parts of a
+# recursive class refer to it before it can be used.
+_unfinished: dict[Any, Plain | None] = {}
+_ROOT = object()
 _lock = threading.RLock()
 _transformer.on_change(_cache.clear)
 
@@ -55,12 +59,22 @@ def plain_of(annotation: Any, dialect: Dialect) -> Plain:
     """
     key = (key_of(annotation), dialect)
     found = _cache.get(key)
-    if found is None:
-        with _lock:
-            found = _cache.get(key)
-            if found is None:
-                found = _compile(annotation, dialect, key)
-                _cache[key] = found
+    if found is not None:
+        return found
+    with _lock:
+        found = _cache.get(key) or _unfinished.get(key)
+        if found is None:
+            outermost = not _unfinished
+            # A place for itself, so that the set is not empty while the parts of this one are compiled.
+            _unfinished.setdefault(_ROOT, None)
+            try:
+                found = _unfinished[key] = _compile(annotation, dialect, key)
+                if outermost:
+                    _unfinished.pop(_ROOT)
+                    _cache.update(_unfinished)
+            finally:
+                if outermost:
+                    _unfinished.clear()
     return found
 
 
@@ -172,13 +186,9 @@ def _dataclass_plain(annotation: Any, target: Any, dialect: Dialect, key: Any) -
         owns=(cls,),
         schema=schema,
     )
-    _cache[key] = plain
+    _unfinished[key] = plain
     fields: list[Field] = []
-    try:
-        _fill(fields, cls, target, dialect)
-    except BaseException:
-        del _cache[key]
-        raise
+    _fill(fields, cls, target, dialect)
 
     def check(value: Any) -> None:
         if type(value) is not cls:

@@ -157,7 +157,7 @@ def dataclass_fields(cls: Any) -> list[dataclasses.Field[Any]]:
     :raises TypeError: it has an InitVar without a default, which nothing could fill when a value is read.
     """
     for name, field in cls.__dataclass_fields__.items():
-        if "InitVar" in repr(field._field_type) and field.default is dataclasses.MISSING:
+        if field._field_type.name == "_FIELD_INITVAR" and field.default is dataclasses.MISSING:
             raise TypeError(
                 f"dataclass {cls.__qualname__} cannot be a task's input or output: its InitVar {name!r} has no "
                 "default, so a value could not be rebuilt from its fields"

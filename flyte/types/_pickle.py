@@ -119,7 +119,7 @@ class ClosedUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError("the pickle refers to an object outside itself")
 
 
-_ZONES = "zoneinfo.ZoneInfo"  # stands for the class, which must not be called with a key that was not checked
+_ZONES: Any = object()  # stands for the class, which must not be called with a key that was not checked
 
 
 def _zone(key: Any, from_cache: Any) -> Any:

@@ -81,6 +81,11 @@ class PayloadCodec(Codec[Any]):
         data = self._pack(sort_maps(packed) if plain.dumped else plain.canon(value), value)
         return plain.unpack(packed), framing.msgpack_binary(data)
 
+    def take_sized(self, value: Any) -> tuple[Any, int]:
+        # The order of the keys changes nothing about the size.
+        packed = self.plain.pack(value)
+        return self.plain.unpack(packed), len(framing.msgpack_binary(self._pack(packed, value)))
+
 
 def unpack_payload(payload: bytes, codec: Codec[Any]) -> Any:
     """What a msgpack payload holds.

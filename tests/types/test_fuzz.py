@@ -37,7 +37,11 @@ from hypothesis import strategies as st
 from flyte.errors import TypeTransformerFailedError
 from flyte.types._engine import codec_for
 
-bounded = settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+bounded = settings(
+    max_examples=int(os.environ.get("FLYTE_TEST_EXAMPLES", "500")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 
 
 class Color(enum.Enum):
