@@ -32,7 +32,7 @@ class Boundary:
         self.awaits = any(c.awaits for c in self.inputs) or any(c.awaits for _, c in self.outputs)
         # One plain result is by far the commonest case.
         alone = len(self.outputs) == 1 and not self.awaits and self.output_class is None
-        self.single = self.outputs[0][1].transfer if alone else None
+        self.single = self.outputs[0][1].transfer_sized if alone else None
 
     def take(self, task_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[Any], bytes]:
         """The values as the body gets them, in order, and the canonical bytes of all of them.
@@ -77,19 +77,18 @@ class Boundary:
         """
         if self.single is not None:
             try:
-                value, data = self.single(result)
+                return self.single(result)
             except TypeTransformerFailedError as error:
                 raise RuntimeDataValidationError(self.outputs[0][0], error, task_name) from error.__cause__
-            return value, len(data)
         received = []
         size = 0
         for (name, codec), value in zip(self.outputs, self._results(task_name, result), strict=True):
             try:
-                value, data = codec.transfer(value)
+                value, value_bytes = codec.transfer_sized(value)
             except TypeTransformerFailedError as error:
                 raise RuntimeDataValidationError(name, error, task_name) from error.__cause__
             received.append(value)
-            size += len(data)
+            size += value_bytes
         return self._join(received), size
 
     async def give_awaiting(self, task_name: str, result: Any) -> tuple[Any, int]:
