@@ -26,7 +26,3 @@ async def main(n: int = 10) -> int:
     """
     squares = await asyncio.gather(*[square(x) for x in range(n)])
     return sum(squares)
-
-
-if __name__ == "__main__":
-    print(asyncio.run(main(10)))

@@ -63,7 +63,10 @@ def target(ctx: "Context") -> Target:
 
 
 def _load(ctx: "Context") -> "dict[str, TaskTemplate[Any, Any, Any]]":
+    from flyte._core import log
+
     found = target(ctx)
+    log.configure("DEBUG" if _options(ctx).verbose else None)
     _end_of_start_up()
     try:
         return found.tasks()
@@ -121,7 +124,6 @@ def _end_of_start_up() -> None:
 
 
 def _run(ctx: "Context", task: "TaskTemplate[Any, Any, Any]", given: dict[str, Any]) -> None:
-    from flyte._core import log
     from flyte._core.identity import random_run_name
     from flyte._verbs.run import with_runcontext
 
@@ -129,7 +131,6 @@ def _run(ctx: "Context", task: "TaskTemplate[Any, Any, Any]", given: dict[str, A
     from ._render import failure_document, print_json, print_outputs, traceback_text
 
     options = _options(ctx)
-    log.configure("DEBUG" if options.verbose else None)
     name = options.name or random_run_name()
     began = time.monotonic()
     view = progress(name, task.name)

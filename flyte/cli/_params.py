@@ -73,7 +73,8 @@ class TaskCommand(TyperCommand):
             return super().parse_args(ctx, args)
         except typer.TyperException as error:
             option, above = getattr(error, "option_name", None), ctx.parent
-            if above is not None and option in _spellings(above.command.get_params(above)):
+            unknown = type(error).__name__ == "NoSuchOption"
+            if unknown and above is not None and option in _spellings(above.command.get_params(above)):
                 ctx.fail(f"{option} is an option of 'flyte run': put it before {above.params.get('target')!r}")
             if type(error).__name__ == "MissingParameter":
                 # Options that were given are read first, so what is not here yet was not given.

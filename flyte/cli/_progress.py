@@ -7,6 +7,7 @@ path, but by a thread that looks at the counts now and then.
 import logging
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -26,6 +27,8 @@ SHOWN_FAILURES = 20
 APPEARS_AFTER_S = 0.2
 """A run that is over sooner gets no tree: it would only flicker, and rich need not be imported."""
 REDRAWN_EVERY_S = 0.125
+SHARE_OF_TIME = 0.05
+"""At most this part of the time is spent drawing, however large the tree: the thread takes its time from the run."""
 _DEEPEST = 12
 """Levels of the tree that are drawn; a recursion goes deeper than any terminal is wide."""
 
@@ -123,9 +126,12 @@ class LiveProgress(Progress):
             vertical_overflow="crop",
         )
         with live, _log_lines_above(live):
+            pause_s = 0.0
             while True:
-                over = self._over.wait(REDRAWN_EVERY_S)
+                over = self._over.wait(pause_s)
+                began = time.monotonic()
                 live.update(self._picture(console), refresh=True)
+                pause_s = max(REDRAWN_EVERY_S, (time.monotonic() - began) / SHARE_OF_TIME)
                 if over:
                     return
 

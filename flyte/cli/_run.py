@@ -43,7 +43,7 @@ class RunGroup(TextGroup):
             from . import _launch
             from ._target import HELLO_TASK
 
-            if first == "--help":
+            if first in ctx.help_option_names:
                 _launch.list_tasks(ctx)
                 raise typer.Exit
             if _launch.target(ctx).is_hello:  # the example has one task to start with

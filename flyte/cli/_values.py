@@ -274,7 +274,7 @@ def _read_json(annotation: Any, shown: str, text_allowed: bool, text: str) -> An
     try:
         adapter = TypeAdapter(_with_readable_typed_dicts(annotation))
     except PydanticUserError as error:
-        reason = str(error).partition("\n")[0]
+        reason = "JSON has no form for it" if error.code == "schema-for-unknown-type" else str(error).partition("\n")[0]
         raise BadValue(f"a value of type {shown} cannot be given on the command line: {reason}") from None
     try:
         # Strict, because a list[int] that takes ["1"] would hide a mistake; JSON's own forms of dates are still read.
@@ -359,6 +359,8 @@ def text_of(value: Any) -> str:
         text = json_text(value)
     elif callable(dump := getattr(value, "model_dump_json", None)):
         text = str(dump())
+    elif repr(value) == object.__repr__(value):
+        text = f"an instance of {describe(type(value))}"  # its address would tell nothing
     else:
         text = str(value)
     return text if len(text) <= SHOWN_CHARS else f"{text[: SHOWN_CHARS - 3]}..."

@@ -57,7 +57,14 @@ def command() -> Any:
     from ._params import TextGroup
     from ._run import RunGroup, run
 
-    app = typer.Typer(cls=TextGroup, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app = typer.Typer(
+        cls=TextGroup,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        # -h stays when a task has a parameter called "help".
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
 
     @app.callback()
     def flyte(

@@ -52,6 +52,9 @@ async def leaves_a_thread() -> int:
 LIMIT_S = 2.0
 
 
+IMPORTED = "import time\nprint('waiting', flush=True)\ntime.sleep(60)\n"
+
+
 def interrupt(folder, *args: str) -> tuple[int, str, str]:
     """Start a run, interrupt it once its body waits, and give its exit code and what it wrote."""
     (folder / "waits.py").write_text(PROGRAM)
@@ -96,3 +99,8 @@ def test_ctrl_c_as_json(folder):
     document = json.loads(line)
     assert document.pop("duration_s") > 0
     assert document == {"run": "r3", "phase": "aborted", "outputs": None}
+
+
+def test_ctrl_c_while_the_module_is_imported(folder):
+    (folder / "slow.py").write_text(IMPORTED)
+    assert interrupt(folder, "slow.py", "main") == (130, "", "")

@@ -114,7 +114,7 @@ def test_help_of_a_task(run_flyte):
         "  --color RED|GREEN   [default: RED]\n"
         "  --my-scale <float>  factor of the result  [default: 1.0]\n"
         "  --loud / --no-loud  [default: no-loud]\n"
-        "  --help              Show this message and exit.\n"
+        "  -h, --help          Show this message and exit.\n"
     )
 
 
@@ -134,3 +134,18 @@ def test_help_of_all(run_flyte):
         "  run  Run a task of a file or module, and print what it returns.",
     ]
     assert "--install-completion" in done.stdout
+
+
+def test_parameters_may_be_called_like_our_own_options(run_flyte, folder):
+    (folder / "names.py").write_text(
+        "import flyte\nenv = flyte.TaskEnvironment(name='names')\n"
+        "@env.task\n"
+        "async def names(help: str, name: str, ctx: int, output: str, target: str = 't', version: bool = False):\n"
+        "    print(help, name, ctx, output, target, version)\n"
+    )
+    given = ["--help", "h", "--name", "n", "--ctx", "1", "--output", "text", "--target", "x", "--version"]
+    assert run_flyte("run", "names.py", "names", *given).stdout == "h n 1 text x True\n"
+    assert "-h " in run_flyte("run", "names.py", "names", "-h").stdout
+    assert run_flyte("run", "names.py", "names", "--help").stderr.endswith(
+        "Error: Option '--help' requires an argument.\n"
+    )
