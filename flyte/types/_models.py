@@ -1,7 +1,7 @@
 """pydantic models: their plain form is pydantic's own JSON dump, an Enum by its name (wire-protocol section 7).
 
-The one module that imports pydantic. What pydantic's JSON form cannot tell apart (``str | datetime`` inside a model),
-pydantic decides when the model is validated.
+Together with ``_fidelity`` the only module that imports pydantic. A value that would not come back the same from its
+JSON form (``str | datetime`` inside a model) travels in Python's own types, and is refused if that does not help.
 """
 
 import enum
@@ -16,9 +16,11 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from flyte._core.interface import describe
 from flyte.types import _annotations
+from flyte.types._fidelity import keeps_everything, kept, nested_classes
 from flyte.types._hashing import sort_maps
 from flyte.types._mismatch import Mismatch
-from flyte.types._plain import Plain
+from flyte.types._nesting import dynamic_plain
+from flyte.types._plain import PLAIN_CLASSES, Plain, mark_of, marked
 
 Convert = Callable[[Any], Any]
 Leaf = Callable[[type[enum.Enum]], Convert | None]
@@ -31,6 +33,12 @@ def model_plain(annotation: Any, target: Any) -> Plain:
     name_enums = _renaming(cls, _to_name, {})
     find_enums = _renaming(cls, _from_name, {})
     validate = cls.model_validate
+    sure = keeps_everything(cls)
+    classes_fit = nested_classes(cls)
+    is_root = issubclass(cls, pydantic.RootModel)
+    # A computed field in the dump would be refused, or taken for data, where unknown fields are not ignored.
+    round_trip = _minds_computed_fields(cls, set())
+    loose = dynamic_plain(cls)
     origin = cls.__pydantic_generic_metadata__["origin"]
 
     def check(value: Any) -> None:
@@ -51,8 +59,25 @@ def model_plain(annotation: Any, target: Any) -> Plain:
 
     def pack(value: Any) -> Any:
         check(value)
+        if sure and classes_fit is not None and not classes_fit(value):
+            raise Mismatch(words, value, _SUBCLASS)
+        plain = dump(value)
+        if sure:
+            return plain
+        for form in (plain, None):
+            if form is None:
+                # What JSON cannot tell apart travels in Python's own types.
+                form = marked(_LOOSE, loose.pack(value.model_dump(mode="python", round_trip=True)))
+            try:
+                if kept(unpack(form), value):
+                    return form
+            except Mismatch:
+                continue
+        raise Mismatch(words, value, "pydantic does not give the same value back from what it dumps")
+
+    def dump(value: Any) -> Any:
         try:
-            plain = value.model_dump(mode="json")
+            plain = value.model_dump(mode="json", round_trip=round_trip)
         except (PydanticSerializationError, UnicodeDecodeError):
             # Bytes that are not UTF-8: pydantic refuses them; raw is what its reader takes as well.
             try:
@@ -65,9 +90,11 @@ def model_plain(annotation: Any, target: Any) -> Plain:
         return name_enums(plain) if name_enums is not None else plain
 
     def unpack(plain: Any) -> Any:
-        if type(plain) is not dict:
+        if mark_of(plain) == _LOOSE:
+            plain = loose.unpack(plain["value"])
+        elif type(plain) is not dict and not is_root:
             raise Mismatch(words, plain)
-        if find_enums is not None:
+        elif find_enums is not None:
             plain = find_enums(plain)
         try:
             return validate(plain, by_alias=True, by_name=True)
@@ -84,10 +111,29 @@ def model_plain(annotation: Any, target: Any) -> Plain:
         unpack,
         canon=lambda value: sort_maps(pack(value)),
         dumped=True,
-        kinds=(dict,),
+        kinds=PLAIN_CLASSES if is_root else (dict,),
         owns=(cls,),
         schema=lambda _: model_schema(cls),
-        fits=lambda plain: type(plain) is dict and required <= plain.keys() <= known,
+        fits=None if is_root else lambda plain: type(plain) is dict and required <= plain.keys() <= known,
+    )
+
+
+_LOOSE = "python"
+_SUBCLASS = "it holds an instance of a subclass, which would come back as the declared class"
+
+
+def _minds_computed_fields(annotation: Any, seen: set[Any]) -> bool:
+    target, _ = _annotations.resolve(annotation)
+    if isinstance(target, type) and typing.get_origin(target) is None:
+        if not issubclass(target, pydantic.BaseModel) or target in seen:
+            return False
+        seen.add(target)
+        minds = bool(target.model_computed_fields) and target.model_config.get("extra") in ("allow", "forbid")
+        return minds or any(_minds_computed_fields(f.annotation, seen) for f in target.model_fields.values())
+    return typing.get_origin(target) is not typing.Literal and any(
+        _minds_computed_fields(arg, seen)
+        for arg in typing.get_args(target)
+        if arg is not Ellipsis and not isinstance(arg, list)
     )
 
 
