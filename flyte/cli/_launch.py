@@ -124,11 +124,12 @@ def _end_of_start_up() -> None:
 
 
 def _run(ctx: "Context", task: "TaskTemplate[Any, Any, Any]", given: dict[str, Any]) -> None:
+    from flyte._control.local import phase_of
     from flyte._core.identity import random_run_name
     from flyte._verbs.run import with_runcontext
 
     from ._progress import progress
-    from ._render import failure_document, print_json, print_outputs, traceback_text
+    from ._render import failure_document, print_json, print_outputs, run_document, traceback_text
 
     options = _options(ctx)
     name = options.name or random_run_name()
@@ -138,35 +139,32 @@ def _run(ctx: "Context", task: "TaskTemplate[Any, Any, Any]", given: dict[str, A
     try:
         with view:
             made = context.run(task, **given)
-    except KeyboardInterrupt:
+    except BaseException as error:  # a body may raise what is no Exception
         if options.as_json:
-            print_json({"run": name, "phase": "aborted", "outputs": None, "duration_s": _since(began)})
-        raise
-    except Exception as error:
-        if options.as_json:
-            failure = failure_document(error, options.verbose)
-            print_json({"run": name, "phase": "failed", "outputs": None, "duration_s": _since(began), "error": failure})
-        else:
+            aborted = isinstance(error, KeyboardInterrupt)
+            failure = None if aborted else failure_document(error, options.verbose)
+            print_json(run_document(name, phase_of(error).value, None, time.monotonic() - began, failure))
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        if not options.as_json:
             print(traceback_text(error, options.verbose), end="", file=sys.stderr, flush=True)
         raise typer.Exit(1) from None
     outputs = made.outputs().named_outputs if task.interface.has_outputs() else {}
     if options.as_json:
-        print_json({"run": name, "phase": made.phase.value, "outputs": outputs, "duration_s": _since(began)})
+        print_json(run_document(name, made.phase.value, outputs, time.monotonic() - began))
     else:
         print_outputs(outputs)
     if target(ctx).is_hello and not options.as_json:
         _say_where_hello_is(target(ctx))
 
 
-def _since(began: float) -> float:
-    return round(time.monotonic() - began, 6)
-
-
 def _say_where_hello_is(target: Target) -> None:
+    from shlex import quote
+
     print(
         f"\nThat was {target.path}\n"
         f"To change it, copy it and run the copy:\n"
-        f"  cp {target.path} my_hello.py\n"
+        f"  cp {quote(target.path or '')} my_hello.py\n"
         f"  flyte run my_hello.py {HELLO_TASK} --n 20",
         file=sys.stderr,
         flush=True,
@@ -174,10 +172,10 @@ def _say_where_hello_is(target: Target) -> None:
 
 
 def _report_load_failure(target: Target, error: BaseException, options: RunOptions) -> None:
-    from ._render import failure_document, print_json, traceback_text, write_error
+    from ._render import failure_document, print_json, run_document, traceback_text, write_error
 
     if options.as_json:
-        print_json({"run": None, "phase": "failed", "outputs": None, "error": failure_document(error, options.verbose)})
+        print_json(run_document(None, "failed", None, 0.0, failure_document(error, options.verbose)))
         return
     print(traceback_text(error, options.verbose), end="", file=sys.stderr)
     if isinstance(error, SystemExit):

@@ -34,6 +34,22 @@ def json_text(value: Any) -> str:
     return to_json(value, inf_nan_mode="strings", bytes_mode="base64", fallback=repr).decode()
 
 
+def run_document(
+    run: str | None,
+    phase: str | None,
+    outputs: Mapping[str, Any] | None,
+    duration_s: float,
+    error: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What ``--output json`` prints; ``"error"`` is there only if something failed.
+
+    :param run: name of the run; None if it never began.
+    :param phase: as in ``flyte.models.ActionPhase``, in lower case; None if the command line was at fault.
+    """
+    document = {"run": run, "phase": phase, "outputs": outputs, "duration_s": round(duration_s, 6)}
+    return document if error is None else {**document, "error": error}
+
+
 def print_json(document: Mapping[str, Any]) -> None:
     """Write ``document`` as one line of JSON to standard output."""
     print(json_text(document), flush=True)

@@ -88,10 +88,10 @@ def _report_usage(error: Any, given: list[str]) -> int:
         error.message = f"No such option: {option}; did you mean {possible[0]!r}?"
         error.possibilities = None
     if _wants_json(error, given):
-        from ._render import print_json
+        from ._render import print_json, run_document
 
         failure = {"type": "UsageError", "code": "UsageError", "kind": "user", "message": error.format_message()}
-        print_json({"run": None, "phase": None, "outputs": None, "error": failure})
+        print_json(run_document(None, None, None, 0.0, failure))
     else:
         error.show()
     return int(error.exit_code)

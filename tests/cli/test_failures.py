@@ -6,6 +6,8 @@ import re
 import pytest
 
 RAISES = """
+import asyncio
+
 import flyte
 
 env = flyte.TaskEnvironment(name="raises")
@@ -27,6 +29,12 @@ async def chained() -> int:
 @env.task
 def leaves() -> int:
     raise SystemExit(7)
+
+
+@env.task(timeout=0.1)
+async def slow() -> int:
+    await asyncio.sleep(30)
+    return 1
 
 
 @env.task
@@ -100,6 +108,15 @@ def test_a_failure_as_json(run_flyte, folder):
     assert "in helper" in error["traceback"]
     assert "/flyte/_" not in error["traceback"]
     assert "Traceback" not in done.stderr
+
+
+def test_running_out_of_time_is_a_phase_of_its_own(run_flyte, folder):
+    (folder / "raises.py").write_text(RAISES)
+    done = run_flyte("run", "--output", "json", "raises.py", "slow")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["phase"]) == (1, "timed_out")
+    assert document["error"]["code"] == "MAX_RUNTIME_EXCEEDED"
+    assert "timed out: raises.slow (action a0): MaxRuntimeExceededError" in done.stderr
 
 
 def test_a_module_that_cannot_be_imported(run_flyte, folder):

@@ -43,6 +43,12 @@ def blocks() -> int:
 
 
 @env.task
+async def blocks_the_loop() -> int:
+    print("waiting", flush=True)
+    time.sleep(60)
+
+
+@env.task
 async def leaves_a_thread() -> int:
     atexit.register(print, "at exit", flush=True)
     print("waiting", flush=True)
@@ -82,6 +88,7 @@ def interrupt(folder, *args: str) -> tuple[int, str, str]:
         ("cleans", "cleaned\n"),
         ("parent", "cleaned\nparent cleaned\n"),
         ("blocks", ""),
+        ("blocks_the_loop", ""),
         ("leaves_a_thread", "at exit\n"),
     ],
 )

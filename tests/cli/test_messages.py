@@ -95,6 +95,7 @@ def test_usage_error_as_json(run_flyte, args, message):
         "run": None,
         "phase": None,
         "outputs": None,
+        "duration_s": 0.0,
         "error": {"type": "UsageError", "code": "UsageError", "kind": "user", "message": message},
     }
 
