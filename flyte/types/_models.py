@@ -7,7 +7,7 @@ JSON form (``str | datetime`` inside a model) travels in Python's own types, and
 import enum
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pydantic
@@ -39,6 +39,7 @@ def model_plain(annotation: Any, target: Any) -> Plain:
     # A computed field in the dump would be refused, or taken for data, where unknown fields are not ignored.
     round_trip = _minds_computed_fields(cls, set())
     loose = dynamic_plain(cls)
+    enums = {f"{found.__module__}.{found.__qualname__}": found for found in _enum_classes(cls, set())}
     origin = cls.__pydantic_generic_metadata__["origin"]
 
     def check(value: Any) -> None:
@@ -61,19 +62,27 @@ def model_plain(annotation: Any, target: Any) -> Plain:
         check(value)
         if sure and classes_fit is not None and not classes_fit(value):
             raise Mismatch(words, value, _SUBCLASS)
-        plain = dump(value)
         if sure:
-            return plain
-        for form in (plain, None):
-            if form is None:
-                # What JSON cannot tell apart travels in Python's own types.
-                form = marked(_LOOSE, loose.pack(value.model_dump(mode="python", round_trip=True)))
+            return dump(value)
+        # What JSON cannot tell apart travels in Python's own types.
+        for way in (dump, loose_dump):
             try:
-                if kept(unpack(form), value):
-                    return form
+                plain = way(value)
+                if kept(unpack(plain), value):
+                    return plain
             except Mismatch:
-                continue
+                if way is loose_dump:
+                    raise
         raise Mismatch(words, value, "pydantic does not give the same value back from what it dumps")
+
+    def loose_dump(value: Any) -> Any:
+        try:
+            dumped = value.model_dump(mode="python", round_trip=True)
+            return marked(_LOOSE, loose.pack(_without_enums(dumped, enums)))
+        except Mismatch as mismatch:
+            held = type(mismatch.value).__qualname__
+            why = f"it holds a {held}, which does not come back the same from what pydantic dumps"
+            raise Mismatch(words, value, why) from mismatch
 
     def dump(value: Any) -> Any:
         try:
@@ -91,7 +100,7 @@ def model_plain(annotation: Any, target: Any) -> Plain:
 
     def unpack(plain: Any) -> Any:
         if mark_of(plain) == _LOOSE:
-            plain = loose.unpack(plain["value"])
+            plain = _with_enums(loose.unpack(plain["value"]), enums)
         elif type(plain) is not dict and not is_root:
             raise Mismatch(words, plain)
         elif find_enums is not None:
@@ -278,7 +287,7 @@ def _rename_fields(annotations: dict[str, Any], target: Any, leaf: Leaf, seen: d
         return lambda plain: seen[target](plain) if seen[target] else plain
     seen[target] = None
     renames = {name: rename for name, hint in annotations.items() if (rename := _renaming(hint, leaf, seen))}
-    if not _names_an_enum(target, set()):
+    if next(_enum_classes(target, set()), None) is None:
         return None
 
     def rename_fields(plain: Any) -> Any:
@@ -290,20 +299,49 @@ def _rename_fields(annotations: dict[str, Any], target: Any, leaf: Leaf, seen: d
     return rename_fields
 
 
-def _names_an_enum(annotation: Any, seen: set[Any]) -> bool:
+def _enum_classes(annotation: Any, seen: set[Any]) -> Iterator[type[enum.Enum]]:
+    """The Enum classes that an annotation and the fields of its models name."""
     target, _ = _annotations.resolve(annotation)
     if isinstance(target, type) and typing.get_origin(target) is None:
         if issubclass(target, enum.Enum):
-            return True
-        if issubclass(target, pydantic.BaseModel) and target not in seen:
+            yield target
+        elif issubclass(target, pydantic.BaseModel) and target not in seen:
             seen.add(target)
-            return any(_names_an_enum(field.annotation, seen) for field in target.model_fields.values())
-        return False
-    return typing.get_origin(target) is not typing.Literal and any(
-        _names_an_enum(arg, seen)
-        for arg in typing.get_args(target)
-        if arg is not Ellipsis and not isinstance(arg, list)
-    )
+            for field in target.model_fields.values():
+                yield from _enum_classes(field.annotation, seen)
+    elif typing.get_origin(target) is not typing.Literal:
+        for arg in typing.get_args(target):
+            if arg is not Ellipsis and not isinstance(arg, list):
+                yield from _enum_classes(arg, seen)
+
+
+_ENUM = "$enum"
+
+
+def _without_enums(value: Any, enums: dict[str, type[enum.Enum]]) -> Any:
+    """A Python dump with the members of declared Enums written as tuples of class and name."""
+    if isinstance(value, enum.Enum):
+        cls = type(value)
+        name = f"{cls.__module__}.{cls.__qualname__}"
+        return (_ENUM, name, value.name) if enums.get(name) is cls else value
+    if type(value) is dict:
+        return {_without_enums(k, enums): _without_enums(v, enums) for k, v in value.items()}
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(_without_enums(item, enums) for item in value)
+    return value
+
+
+def _with_enums(value: Any, enums: dict[str, type[enum.Enum]]) -> Any:
+    """The same with its members back; only classes that the model declares are looked up."""
+    if type(value) is tuple and len(value) == 3 and value[0] == _ENUM and type(value[1]) is str:
+        cls = enums.get(value[1])
+        if cls is not None and type(value[2]) is str and value[2] in cls.__members__:
+            return cls.__members__[value[2]]
+    if type(value) is dict:
+        return {_with_enums(k, enums): _with_enums(v, enums) for k, v in value.items()}
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(_with_enums(item, enums) for item in value)
+    return value
 
 
 # Schemas ------------------------------------------------------------------------------------------

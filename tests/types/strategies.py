@@ -59,11 +59,11 @@ LEAVES: list[Typed] = [
     (typing.Literal[1, True, "x"], st.sampled_from([1, True, "x"])),
 ]
 HASHABLE = [leaf for leaf in LEAVES if leaf[0] not in (bytearray, float, complex)]
-# Kept by pydantic's own JSON dump.
-IN_MODELS = [
-    leaf for leaf in LEAVES if leaf[0] in (int, bool, str, type(None), bytes, datetime.datetime, datetime.date, Level)
-]
-IN_MODELS.append((float, st.floats(allow_nan=False, allow_infinity=False)))
+# What pydantic takes: no bytearray, and its Decimal knows no infinity.
+IN_MODELS = [leaf for leaf in LEAVES if leaf[0] not in (bytearray, decimal.Decimal)]
+IN_MODELS.append((decimal.Decimal, st.decimals(allow_nan=False, allow_infinity=False)))
+
+IN_ANY = [leaf for leaf in IN_MODELS if leaf[0] not in (Color, Level, fractions.Fraction)]
 
 _counter = itertools.count()
 
@@ -149,13 +149,20 @@ def models(draw: Any, depth: int) -> Typed:
     fields = {}
     for i in range(draw(st.integers(0, 3))):
         item, values = draw(models(depth - 1)) if depth > 1 and draw(st.booleans()) else draw(leaves(IN_MODELS))
-        wrap = draw(st.sampled_from(["plain", "list", "dict", "optional"]))
+        wrap = draw(st.sampled_from(["plain", "list", "dict", "optional", "union", "any", "tuple"]))
         if wrap == "list":
             item, values = list[item], st.lists(values, max_size=2)
         elif wrap == "dict":
             item, values = dict[str, item], st.dictionaries(text, values, max_size=2)
         elif wrap == "optional":
             item, values = typing.Optional[item], st.none() | values
+        elif wrap == "union" and item not in (Color, Level):
+            other, others = draw(leaves(IN_ANY))
+            item, values = typing.Union[item, other], values | others
+        elif wrap == "any":
+            item, values = Any, draw(leaves(IN_ANY))[1]
+        elif wrap == "tuple":
+            item, values = tuple[item, ...], st.lists(values, max_size=2).map(tuple)
         fields[f"m{i}"] = (item, values)
     made = pydantic.create_model(f"Model{next(_counter)}", **{n: (p[0], ...) for n, p in fields.items()})
     return made, st.builds(made, **{n: p[1] for n, p in fields.items()})
