@@ -4,10 +4,9 @@
 2.0.0b33); what a control plane calls them is the wire's business, not this file's.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
-
-from flyte._core.face import nearest
 
 DeviceClass: TypeAlias = Literal["GPU", "TPU", "NEURON", "AMD_GPU", "HABANA_GAUDI", "APPLE_SILICON"]
 
@@ -96,6 +95,15 @@ def _current_spelling(device: str) -> str:
     return device if device.endswith(" shared") else device.replace(" ", "_")
 
 
+def _nearest(name: object, names: Iterable[str]) -> str:
+    """A hint naming the entry of ``names`` that was probably meant, whatever its case; half of it may be wrong."""
+    from difflib import get_close_matches
+
+    known = {one.lower(): one for one in names}
+    close = get_close_matches(str(name).lower(), known, n=1, cutoff=0.5)
+    return f"; did you mean {known[close[0]]!r}?" if close else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """An accelerator, and how many of it.
@@ -119,7 +127,7 @@ class Device:
     def __post_init__(self) -> None:
         if not isinstance(self.device_class, str) or self.device_class not in _NAMES:
             raise ValueError(
-                f"Device: device_class={self.device_class!r} is not known{nearest(str(self.device_class), _NAMES)}; "
+                f"Device: device_class={self.device_class!r} is not known{_nearest(self.device_class, _NAMES)}; "
                 f"use one of {', '.join(_NAMES)}"
             )
         if not isinstance(self.quantity, int) or isinstance(self.quantity, bool):
@@ -152,7 +160,7 @@ def _check_partition(device_class: str, device: str | None, partition: str) -> N
         )
     if partition not in valid:
         raise ValueError(
-            f"{device_class}: partition={partition!r} is not one of a {device}{nearest(partition, list(valid))}; "
+            f"{device_class}: partition={partition!r} is not one of a {device}{_nearest(partition, valid)}; "
             f"use one of {', '.join(valid)}"
         )
 
@@ -164,7 +172,7 @@ def _known(function: str, device_class: DeviceClass, device: str) -> str:
     spelling = _current_spelling(device)
     if spelling not in names:
         raise ValueError(
-            f"{function}: device={device!r} is not known{nearest(device, list(names))}; use one of {', '.join(names)}"
+            f"{function}: device={device!r} is not known{_nearest(device, names)}; use one of {', '.join(names)}"
         )
     return spelling
 
@@ -232,7 +240,7 @@ def accelerator_spelling(request: str) -> str:
     bare = _current_spelling(request)
     if bare in _CLASS_OF:
         raise ValueError(f"Resources: gpu={request!r} does not say how many; write {bare + ':1'!r}")
-    if request.isdigit():
+    if request.isascii() and request.isdigit():
         raise ValueError(f"Resources: gpu={request!r} is text; write gpu={int(request)} for any GPU, or 'T4:{request}'")
     counts = [a.rpartition(":")[2] for a in get_args(Accelerators) if a.rpartition(":")[0] == _current_spelling(name)]
     if counts:
@@ -243,7 +251,7 @@ def accelerator_spelling(request: str) -> str:
     current = [a for a in get_args(Accelerators) if a == spelling_of(a)]
     names = sorted({a.rpartition(":")[0] for a in current if ":" in a})
     raise ValueError(
-        f"Resources: gpu={request!r} is not known{nearest(request, current)}; "
+        f"Resources: gpu={request!r} is not known{_nearest(request, current)}; "
         f"use 'NAME:COUNT' with a name of {', '.join(names)}"
     )
 

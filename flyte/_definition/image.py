@@ -39,7 +39,7 @@ _DEFAULT_NAME = "flyte"
 _DEFAULT_REPOSITORY = "ghcr.io/flyteorg/flyte"  # wire-protocol section 9
 _DEFAULT_PLATFORMS: tuple[Architecture, ...] = ("linux/amd64", "linux/arm64")
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
 def _running_python() -> tuple[int, int]:
@@ -350,7 +350,7 @@ class Image:
         if not isinstance(env_vars, Mapping):
             raise TypeError(f"Image.with_env_vars: env_vars takes a dict of texts, got {env_vars!r}")
         for key, value in env_vars.items():
-            if not isinstance(key, str) or _VARIABLE.fullmatch(key) is None:
+            if not isinstance(key, str) or re.fullmatch(_VARIABLE, key) is None:
                 raise ValueError(f"Image.with_env_vars: {key!r} is not a variable's name; use letters, digits and _")
             if not isinstance(value, str):
                 raise TypeError(f"Image.with_env_vars: {key!r} takes a text, got {value!r}; write {str(value)!r}")

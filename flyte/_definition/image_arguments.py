@@ -12,7 +12,8 @@ from .secret import Secret, SecretRequest, secrets_from_request
 Architecture: TypeAlias = Literal["linux/amd64", "linux/arm64"]
 
 # The path part of a repository name, as the distribution specification of OCI has it.
-_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+# A text: `re` compiles it on first use.
+_NAME = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
 
 
 def check_platform(platform: Any) -> tuple[Architecture, ...]:
@@ -35,7 +36,7 @@ def check_python(version: Any) -> tuple[int, int]:
 
 
 def check_name(name: str | None) -> str | None:
-    if name is not None and (not isinstance(name, str) or _NAME.fullmatch(name) is None):
+    if name is not None and (not isinstance(name, str) or re.fullmatch(_NAME, name) is None):
         raise ValueError(
             f"Image: name={name!r} is not an image's name; use lower-case letters and digits, with single '.', '_' "
             "or '-' between them"

@@ -5,7 +5,6 @@ machine; the names of secrets, never their values. `image` makes the tag of it. 
 asked for, not when a layer is made: in a container, where an image is already there, the files are not.
 """
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -253,6 +252,8 @@ def hash_of_file(path: Path) -> str:
 
     :raises flyte.errors.ImageBuildError: there is no such file.
     """
+    import hashlib  # loads OpenSSL, which a program that only declares an image does not need
+
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -270,6 +271,8 @@ def hash_of_folder(path: Path) -> str:
 
     :raises flyte.errors.ImageBuildError: there is no such folder, or a file in it cannot be read.
     """
+    import hashlib
+
     if not path.is_dir():
         raise ImageBuildError(
             f"the folder {path} of the image's recipe is not there; it is looked for from {Path.cwd()}"
@@ -301,7 +304,7 @@ def _files_below(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 # The regular expression that PEP 723 gives as the reference.
-_HEADER = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+_HEADER = r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$"
 
 
 def script_header(script: Path) -> str:
@@ -313,7 +316,7 @@ def script_header(script: Path) -> str:
         text = script.read_text(encoding="utf-8")
     except OSError as error:
         raise ImageBuildError(f"the script {script} cannot be read ({error.strerror})") from error
-    blocks = [found["content"] for found in _HEADER.finditer(text) if found["type"] == "script"]
+    blocks = [found["content"] for found in re.finditer(_HEADER, text) if found["type"] == "script"]
     if len(blocks) != 1:
         raise ImageBuildError(
             f"the script {script} has {len(blocks)} dependency headers, not one; write it between '# /// script' and "

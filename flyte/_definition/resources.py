@@ -41,7 +41,8 @@ __all__ = [
 CPUBaseType: TypeAlias = int | float | str
 
 # The grammar of a Kubernetes quantity (apimachinery, api/resource); a sign is left out, as nothing here is negative.
-_QUANTITY = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?\d+)?")
+# A pattern here and below is a text: `re` compiles it on first use, which most programs never come to.
+_QUANTITY = r"(\d+(?:\.\d*)?|\.\d+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?\d+)?"
 _FACTORS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18} | {
     f"{unit}i": float(1024**power) for power, unit in enumerate("KMGTPE", start=1)
 }
@@ -139,7 +140,7 @@ def _check_bytes(parameter: str, value: object) -> float:
 
 
 def _parse(parameter: str, text: str, examples: str) -> float:
-    found = _QUANTITY.fullmatch(text)
+    found = re.fullmatch(_QUANTITY, text, re.ASCII)
     if found is None:
         raise ValueError(
             f"Resources: {parameter}={text!r} is not a Kubernetes quantity{_nearest_quantity(text)}; "
@@ -156,4 +157,4 @@ def _nearest_quantity(text: str) -> str:
         return ""
     unit = found[2].upper() + "i" if found[3] else {"K": "k"}.get(found[2].upper(), found[2].upper())
     near = found[1] + unit
-    return f"; did you mean {near!r}?" if _QUANTITY.fullmatch(near) else ""
+    return f"; did you mean {near!r}?" if re.fullmatch(_QUANTITY, near, re.ASCII) else ""

@@ -9,7 +9,8 @@ from typing import TypeAlias
 MOUNT_DIR = "/etc/flyte/secrets"
 """The only folder that a control plane mounts secrets into (wire-protocol section 5.2)."""
 
-_ENV_VAR = re.compile(r"[A-Z_][A-Z0-9_]*")
+# A text: `re` compiles it on first use, and keeps it.
+_ENV_VAR = r"[A-Z_][A-Z0-9_]*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +41,14 @@ class Secret:
         if self.mount is not None:
             self._check_mount()
         if self.as_env_var:
-            if _ENV_VAR.fullmatch(self.as_env_var) is None:
+            if re.fullmatch(_ENV_VAR, self.as_env_var) is None:
                 raise ValueError(
                     f"Secret {self.key!r}: as_env_var={self.as_env_var!r} is not an environment variable's name; use "
                     f"capital letters, digits and _, not a digit first{_hint(_variable(self.as_env_var))}"
                 )
         elif self.mount is None:
             name = self.env_var_name
-            if _ENV_VAR.fullmatch(name) is None:
+            if re.fullmatch(_ENV_VAR, name) is None:
                 raise ValueError(
                     f"Secret {self.key!r}: its default variable {name!r} is not an environment variable's name; "
                     "give another with as_env_var, of capital letters, digits and _"
@@ -87,7 +88,7 @@ def _variable(name: str) -> str:
 
 
 def _hint(name: str) -> str:
-    return f"; did you mean {name!r}?" if _ENV_VAR.fullmatch(name) else ""
+    return f"; did you mean {name!r}?" if re.fullmatch(_ENV_VAR, name) else ""
 
 
 def secrets_from_request(request: SecretRequest | Iterable[str | Secret] | None) -> tuple[Secret, ...]:
