@@ -31,13 +31,14 @@ from flyte.errors import (
 )
 from flyte.types._interface import interface_hash
 
-from .boundary import boundary_of, calls_by_name
+from .boundary import boundary_of, count_positional
 from .secrets import secret_environment
 
 GRACE_S = 1.0
 """How long a cancelled body may clean up before it is abandoned; with it, Ctrl-C ends a run within 2 seconds."""
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_EXAMPLES = os.path.join(_PACKAGE, "_examples") + os.sep
 
 
 class Plan:
@@ -52,8 +53,10 @@ class Plan:
         "is_sync",
         "limit_bytes",
         "name",
+        "only_positional",
         "overhead_bytes",
         "plain",
+        "positional",
         "retries",
         "secrets",
         "supervised",
@@ -77,7 +80,8 @@ class Plan:
             and kind.post is TaskTemplate.post
         )
         self.is_sync = task._call_as_synchronous
-        self.by_name = self.func is not None and calls_by_name(self.func)
+        self.only_positional, self.positional = count_positional(self.func)
+        self.by_name = self.positional < len(self.boundary.names)
         self.env_vars: Mapping[str, str] = task.env_vars or {}
         self.secrets = secrets_from_request(task.secrets)
         self.retries: RetryStrategy = task.retries  # type: ignore[assignment]  # normalised by the template
@@ -178,19 +182,17 @@ async def run_attempt(
 
 
 async def _run_body(plan: Plan, values: Sequence[Any]) -> Any:
-    names = plan.boundary.names
+    # A template's own execute() and pre() see the arguments by name, a plain function by position where it can.
+    count = plan.positional if plan.plain else plan.only_positional
+    by_position = values[:count]
+    by_name = dict(zip(plan.boundary.names[count:], values[count:], strict=True))
     if not plan.plain:
-        return await plan.task.execute(**dict(zip(names, values, strict=True)))
+        return await plan.task.execute(*by_position, **by_name)
     func: Any = plan.func
     if plan.is_sync:
-        if plan.by_name:
-            result = await run_in_thread(func, **dict(zip(names, values, strict=True)))
-        else:
-            result = await run_in_thread(func, *values)
-    elif plan.by_name:
-        result = await func(**dict(zip(names, values, strict=True)))
+        result = await run_in_thread(func, *by_position, **by_name)
     else:
-        result = await func(*values)
+        result = await func(*by_position, **by_name)
     while hasattr(result, "__await__"):  # also a gather that the body returned without awaiting it
         result = await result
     return result
@@ -249,17 +251,22 @@ def is_recoverable(error: BaseException) -> bool:
 def without_own_frames(trace: TracebackType | None) -> TracebackType | None:
     """``trace`` without the frames of this package, so that a reader sees their own code.
 
-    Examples and tests that live inside the package's folder are nobody's machinery, but there are none.
+    The examples that ship inside the package are written as a user writes them, and are kept.
     """
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+    while trace is not None and _is_own(trace):
         trace = trace.tb_next
     link = trace
     while link is not None and link.tb_next is not None:
-        if link.tb_next.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        if _is_own(link.tb_next):
             link.tb_next = link.tb_next.tb_next
         else:
             link = link.tb_next
     return trace
+
+
+def _is_own(trace: TracebackType) -> bool:
+    filename = trace.tb_frame.f_code.co_filename
+    return filename.startswith(_PACKAGE) and not filename.startswith(_EXAMPLES)
 
 
 # Children that outlive their parent's body --------------------------------------------------------------------------

@@ -148,7 +148,7 @@ def boundary_of(interface: NativeInterface) -> Boundary:
     return compiled
 
 
-def calls_by_name(func: Callable[..., Any]) -> bool:
-    """Whether some parameter of ``func`` can only be passed by name."""
-    code = getattr(inspect.unwrap(func), "__code__", None)
-    return bool(code.co_kwonlyargcount) if code is not None else True
+def count_positional(func: Callable[..., Any] | None) -> tuple[int, int]:
+    """How many parameters of ``func`` can only be passed by position, and how many can be passed so."""
+    code = getattr(inspect.unwrap(func), "__code__", None) if func is not None else None
+    return (0, 0) if code is None else (code.co_posonlyargcount, code.co_argcount)

@@ -65,7 +65,7 @@ class RecordedAction(Protocol):
 
     @property
     def parent(self) -> "RecordedAction | None":
-        """The action that called it; None for the root."""
+        """The action that called it; of the root, the run itself, which has no parent and an empty task name."""
         ...
 
 

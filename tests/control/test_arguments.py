@@ -149,6 +149,20 @@ def test_keyword_only_parameters():
     assert flyte.run(named_sync, a=5, b=1).result == 4
 
 
+def test_positional_only_parameters():
+    @env.task
+    async def mixed(a: int, /, b: int = 2, *, c: int = 3) -> list[int]:
+        return [a, b, c]
+
+    @env.task
+    def mixed_sync(a: int, /, b: int = 2, *, c: int = 3) -> list[int]:
+        return [a, b, c]
+
+    for task in (mixed, mixed_sync):
+        assert flyte.run(task, 1).result == [1, 2, 3]
+        assert flyte.run(task, a=1, c=5).result == [1, 2, 5]  # type: ignore[call-arg]
+
+
 def test_not_a_task():
     async def plain(x: int) -> int:
         return x
