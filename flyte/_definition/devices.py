@@ -108,15 +108,15 @@ def _nearest(name: object, names: Iterable[str]) -> str:
 class Device:
     """An accelerator, and how many of it.
 
-    :func:`GPU`, :func:`TPU` and the like make one and check the device's name; made directly, a name that a cluster
-    knows and this list does not is let through.
+    :func:`GPU`, :func:`TPU` and the like make one and check the device's name; made directly, a device or slice that a
+    cluster knows and this list does not is let through.
 
     :param quantity: how many, at least 1.
     :param device_class: what kind of accelerator.
     :param device: its name; None for whatever the cluster has of that kind.
     :param partition: the slice of a GPU, such as ``"1g.5gb"``, or the topology of a TPU, such as ``"2x2x1"``.
     :raises TypeError: ``quantity`` is not a whole number.
-    :raises ValueError: ``quantity`` is below 1, the class is unknown, or a known device has no such partition.
+    :raises ValueError: ``quantity`` is below 1, the class is unknown, or the device is known to have other partitions.
     """
 
     quantity: int
@@ -151,13 +151,9 @@ def _check_partition(device_class: str, device: str | None, partition: str) -> N
         raise TypeError(f"{device_class}: partition takes a name such as '1g.5gb', got {partition!r}")
     if device is None:
         raise ValueError(f"{device_class}: partition={partition!r} needs a device; name the device to split")
-    if device not in _NAMES[device_class]:
-        return
     valid = _PARTITIONS.get((device_class, device))
     if valid is None:
-        raise ValueError(
-            f"{device_class}: partition={partition!r} is not possible, a {device} cannot be split; leave partition out"
-        )
+        return
     if partition not in valid:
         raise ValueError(
             f"{device_class}: partition={partition!r} is not one of a {device}{_nearest(partition, valid)}; "
@@ -188,6 +184,11 @@ def GPU(device: GPUType, quantity: GPUQuantity, partition: GPUPartition | None =
     name = _known("GPU", "GPU", device)
     if isinstance(quantity, int) and not isinstance(quantity, bool) and quantity not in get_args(GPUQuantity):
         raise ValueError(f"GPU: quantity={quantity} is out of range for {name}; one machine has 1 to 8 of them")
+    if partition is not None and ("GPU", name) not in _PARTITIONS:
+        raise ValueError(
+            f"GPU: partition={partition!r} is not possible, no slices of a {name} are known; leave partition out, or "
+            "make a flyte.Device of what your cluster has"
+        )
     return Device(quantity, "GPU", name, partition)
 
 

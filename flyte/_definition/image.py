@@ -7,7 +7,7 @@ tag is asked for, and nothing reaches a registry.
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,13 @@ _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 
 def _running_python() -> tuple[int, int]:
     return sys.version_info[:2]
+
+
+def _missing(method: str, instead: str) -> Callable[..., "Image"]:
+    def refuse(*_arguments: Any, **_options: Any) -> "Image":
+        raise NotImplementedError(f"Image.{method} is not available in this version of flyte: {instead}")
+
+    return refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,6 +408,13 @@ class Image:
 
         checkout = Path(__file__).parents[2]
         return self._with(PythonWheels(wheel_dir=checkout / "dist", package_name="flyte"))
+
+    # Documented, but not here yet: they say so, instead of making an image that lacks something.
+    with_code_bundle = _missing("with_code_bundle", "the code of a run travels beside its image")
+    with_local_v2_plugins = _missing("with_local_v2_plugins", "use with_pip_packages")
+    with_local_rs_controller = _missing("with_local_rs_controller", "there is no such controller")
+    with_pixi_project = _missing("with_pixi_project", "use with_uv_project or with_commands")
+    from_pixi_script = staticmethod(_missing("from_pixi_script", "use from_uv_script"))
 
     def clone(
         self,

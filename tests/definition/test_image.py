@@ -93,6 +93,7 @@ def test_tag_does_not_depend_on_the_running_python(monkeypatch):
         ("folder", "source/sub/new.py", True),
         ("folder", "requirements.txt", False),
         ("folder", "source/__pycache__/a.pyc", False),
+        ("folder", "source/__pycache__/a.nbi", False),
         ("folder", "source/.git/HEAD", False),
     ],
 )
@@ -448,3 +449,19 @@ def test_declaring_reads_no_file_and_loads_no_hash():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     had, has = done.stdout.split()
     assert has == had
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: BASE.with_code_bundle("all", dst="/app"),
+        lambda: BASE.with_local_v2_plugins("x"),
+        lambda: BASE.with_local_rs_controller(),
+        lambda: BASE.with_pixi_project("pixi.toml"),
+        lambda: Image.from_pixi_script("script.py", name="n"),
+    ],
+)
+def test_what_is_not_here_says_so(call):
+    """X17: a method of 2.12.1 that is not here makes no image that lacks something."""
+    with pytest.raises(NotImplementedError, match="is not available in this version of flyte"):
+        call()

@@ -155,6 +155,7 @@ def test_shared_memory():
         (lambda: HABANA_GAUDI("Gaudi1"), Device(1, "HABANA_GAUDI", "Gaudi1")),
         (lambda: APPLE_SILICON(), Device(1, "APPLE_SILICON", "AppleSilicon")),
         (lambda: Device(2, "GPU", "a-label-of-this-cluster"), Device(2, "GPU", "a-label-of-this-cluster")),
+        (lambda: Device(1, "GPU", "B200", "1g.23gb"), Device(1, "GPU", "B200", "1g.23gb")),
     ],
 )
 def test_devices(made, device):
@@ -167,7 +168,7 @@ def test_devices(made, device):
     [
         (lambda: GPU("T5", 1), ValueError, "GPU: device='T5' is not known; did you mean 'T4'?; use one of A2, A10"),
         (lambda: GPU(4, 1), TypeError, "GPU: device takes a name"),
-        (lambda: GPU("T4", 1, "1g.5gb"), ValueError, "partition='1g.5gb' is not possible, a T4 cannot be split"),
+        (lambda: GPU("T4", 1, "1g.5gb"), ValueError, "partition='1g.5gb' is not possible, no slices of a T4 are known"),
         (lambda: GPU("A100", 1, "1g.6gb"), ValueError, "is not one of a A100; did you mean '1g.5gb'?"),
         (lambda: GPU("A100", 1, "1g.10gb"), ValueError, "is not one of a A100"),
         (lambda: GPU("T4", 99), ValueError, "GPU: quantity=99 is out of range for T4; one machine has 1 to 8"),
@@ -184,7 +185,7 @@ def test_devices(made, device):
         (lambda: Device(0, "GPU"), ValueError, "GPU: quantity=0 is not allowed; ask for 1 or more"),
         (lambda: Device(1, "GPUS"), ValueError, "device_class='GPUS' is not known; did you mean 'GPU'?"),
         (lambda: Device(1, "GPU", None, "1g.5gb"), ValueError, "partition='1g.5gb' needs a device"),
-        (lambda: Device(1, "GPU", "T4", "1g.5gb"), ValueError, "a T4 cannot be split"),
+        (lambda: Device(1, "GPU", "A100", "1g.6gb"), ValueError, "did you mean '1g.5gb'?"),
     ],
 )
 def test_devices_refused(made, error, message):
