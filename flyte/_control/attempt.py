@@ -29,6 +29,7 @@ from flyte.errors import (
     RuntimeUserError,
     user_error_from,
 )
+from flyte.types._engine import generation
 from flyte.types._interface import interface_hash
 
 from .boundary import boundary_of, count_positional
@@ -50,6 +51,7 @@ class Plan:
         "by_name",
         "env_vars",
         "func",
+        "generation",
         "is_sync",
         "limit_bytes",
         "name",
@@ -66,6 +68,7 @@ class Plan:
 
     def __init__(self, task: TaskTemplate[Any, Any, Any]) -> None:
         kind = type(task)
+        self.generation = generation()
         self.task = task
         self.name = task.name
         self.boundary = boundary_of(task.interface)
@@ -99,9 +102,9 @@ class Plan:
 
 
 def plan_of(task: TaskTemplate[Any, Any, Any]) -> Plan:
-    """The compiled form of ``task``; made once, and again when a field has been set."""
-    compiled = task.__dict__.get("_compiled")
-    if compiled is None:
+    """The compiled form of ``task``; made once, and again when a field has been set or a type registered."""
+    compiled: Plan | None = task.__dict__.get("_compiled")
+    if compiled is None or compiled.generation != generation():
         compiled = task.__dict__["_compiled"] = Plan(task)
     return compiled
 

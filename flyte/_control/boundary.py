@@ -10,7 +10,7 @@ from typing import Any
 
 from flyte._core.interface import NativeInterface
 from flyte.errors import RuntimeDataValidationError, TypeTransformerFailedError
-from flyte.types._engine import codec_for
+from flyte.types._engine import codec_for, generation
 
 _MEMO = "boundary"
 
@@ -141,10 +141,11 @@ class Boundary:
 
 
 def boundary_of(interface: NativeInterface) -> Boundary:
-    """The compiled form of ``interface``, made once."""
-    compiled = interface.memo.get(_MEMO)
-    if compiled is None:
-        compiled = interface.memo[_MEMO] = Boundary(interface)
+    """The compiled form of ``interface``, made once, and again when a type has been registered since."""
+    made = interface.memo.get(_MEMO)
+    if made is None or made[0] != generation():
+        made = interface.memo[_MEMO] = (generation(), Boundary(interface))
+    compiled: Boundary = made[1]
     return compiled
 
 

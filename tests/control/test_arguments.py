@@ -171,3 +171,44 @@ def test_not_a_task():
         flyte.run(plain, x=1)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="takes a task"):
         asyncio.run(flyte.run.aio(3))  # type: ignore[arg-type]
+
+
+class Celsius:
+    def __init__(self, degrees: float) -> None:
+        self.degrees = degrees
+
+
+def test_a_type_registered_between_two_runs_is_used_by_the_second(monkeypatch: pytest.MonkeyPatch):
+    from flyteidl2.core.literals_pb2 import Literal
+    from flyteidl2.core.types_pb2 import LiteralType, SimpleType
+
+    from flyte.types import TypeEngine, TypeTransformer
+
+    monkeypatch.setenv("FLYTE_PICKLE", "allow")
+
+    @env.task
+    async def warm(t: Celsius) -> Celsius:
+        return Celsius(t.degrees + 1)
+
+    assert flyte.run(warm, Celsius(1.0)).result.degrees == 2.0
+    carried: list[float] = []
+
+    class CelsiusTransformer(TypeTransformer[Celsius]):
+        def __init__(self) -> None:
+            super().__init__("Celsius", Celsius)
+
+        def get_literal_type(self, t: type[Celsius]) -> LiteralType:
+            return LiteralType(simple=SimpleType.FLOAT)
+
+        async def to_literal(self, python_val: Celsius, python_type: type[Celsius], expected: LiteralType) -> Literal:
+            carried.append(python_val.degrees)
+            made = Literal()
+            made.scalar.primitive.float_value = python_val.degrees
+            return made
+
+        async def to_python_value(self, lv: Literal, expected_python_type: type[Celsius]) -> Celsius:
+            return Celsius(lv.scalar.primitive.float_value)
+
+    TypeEngine.register(CelsiusTransformer())
+    assert flyte.run(warm, Celsius(1.0)).result.degrees == 2.0
+    assert carried == [1.0, 2.0]
