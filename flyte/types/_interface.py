@@ -52,7 +52,7 @@ def interface_hash(interface: NativeInterface) -> str:
 def _hash(interface: NativeInterface) -> str:
     if not interface.inputs and not interface.outputs:
         return ""
-    # Made anew rather than from typed_interface(): parsing a docstring only to leave it out costs more than all the rest.
+    # Not from typed_interface(): parsing a docstring only to leave it out costs more than all the rest.
     bare = TypedInterface(
         inputs=_variables(interface.get_input_types(), {}, "parameter"),
         outputs=_variables(interface.outputs, {}, "result"),
