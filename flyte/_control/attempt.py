@@ -6,11 +6,12 @@ into a :class:`Plan`; an attempt looks nothing up.
 
 import asyncio
 import hashlib
+import inspect
 import os
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any
 
 from flyte._core.context import TaskContext, current
@@ -121,8 +122,23 @@ def discovery_version(task: TaskTemplate[Any, Any, Any]) -> str:
             return cache.get_version(parameters)
         return FunctionBodyPolicy().get_version("", parameters)
     except (OSError, TypeError):  # typed at a prompt or generated: there is no source to read
-        code = getattr(func, "__code__", None)
-        return hashlib.sha256(code.co_code).hexdigest() if code is not None else ""
+        code = getattr(inspect.unwrap(func), "__code__", None)
+        return "" if code is None else hashlib.sha256(code_bytes(code)).hexdigest()
+
+
+def code_bytes(code: CodeType) -> bytes:
+    """What a compiled function does, as bytes: instructions, names and constants, those of inner functions too.
+
+    Stands for the source where there is none; equal for equal code of one Python release.
+    """
+    constants = [code_bytes(c) if isinstance(c, CodeType) else _constant(c) for c in code.co_consts]
+    return repr((code.co_code, code.co_names, code.co_varnames, constants)).encode()
+
+
+def _constant(value: Any) -> str:
+    # The order of a set's elements differs between processes.
+    shown = sorted(map(repr, value)) if isinstance(value, frozenset) else value
+    return f"{type(value).__name__} {shown!r}"
 
 
 async def run_attempt(

@@ -13,6 +13,7 @@ from flyte._core.identity import hash_data
 from flyte._core.interface import NativeInterface
 from flyte.errors import RuntimeSystemError
 
+from .attempt import code_bytes
 from .boundary import Boundary, boundary_of
 
 _steps: "WeakKeyDictionary[Callable[..., Any], tuple[str, str, Boundary]]" = WeakKeyDictionary()
@@ -47,6 +48,6 @@ def _compile(function: Callable[..., Any]) -> tuple[str, str, Boundary]:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
         body = ast.dump(tree).encode()
     except (OSError, TypeError, SyntaxError):  # typed at a prompt or generated: there is no source to read
-        body = function.__code__.co_code
+        body = code_bytes(function.__code__)
     # Identity of a trace: its name and the hash of its syntax tree (wire-protocol section 6.2).
     return name, f"{name}-{hashlib.sha256(body).hexdigest()}", boundary_of(NativeInterface.from_callable(function))

@@ -428,7 +428,9 @@ if TYPE_CHECKING:
     class SyncTask(AsyncFunctionTaskTemplate[P, R, Callable[P, R]]):
         """What ``@env.task`` makes of a plain function, as type checkers see it."""
 
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+        def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
+            self, *args: P.args, **kwargs: P.kwargs
+        ) -> R: ...
 
 
 def wait_in_thread(context: TaskContext, call: Coroutine[Any, Any, T]) -> T:

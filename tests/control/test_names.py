@@ -8,6 +8,7 @@ import subprocess
 import sys
 from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,3 +122,19 @@ def test_random_run_names_are_valid():
     names = {random_run_name() for _ in range(1000)}
     assert len(names) == 1000
     assert all(len(n) == 20 and n[0] == "r" and n.isalnum() for n in names)
+
+
+def test_functions_without_source_are_told_apart_by_their_constants():
+    names = set()
+    for body in ("1", "2", "x", "[i for i in range(3)]", "[i for i in range(4)]", "'a' in {'a', 'b'}"):
+        found: dict[str, Any] = {"env": flyte.TaskEnvironment(name="typed"), "flyte": flyte}
+        exec(
+            f"@env.task\nasync def leaf(x: int) -> str:\n    {body}\n    return flyte.ctx().action.name\n"
+            "@env.task\nasync def root() -> str:\n    return await leaf(1)",
+            found,
+        )
+        first, again = flyte.run(found["root"]).result, flyte.run(found["root"]).result
+        assert first == again
+        names.add(first)
+    # A constant that is not used leaves no trace in the code: the first two and the third are one.
+    assert len(names) >= 4
