@@ -24,8 +24,8 @@ PROGRAMS = HERE / "programs"
 GOLDEN = HERE / "golden"
 DIFFERENCES = HERE / "differences"
 TIME_LIMIT_S = 240
-LOG_LINE = re.compile(r"\d\d:\d\d:\d\d\.\d+ +(DEBUG|INFO|WARNING|ERROR) ")
-"""The published package logs warnings to standard output."""
+LOG_LINE = re.compile(r"\d\d:\d\d:\d\d\.\d+ +(DEBUG|INFO|WARNING|ERROR) | {20}")
+"""The published package logs warnings to standard output, in several lines."""
 SUPPORT = {"transcript"}
 
 
@@ -82,7 +82,7 @@ def differences(name: str) -> list[Difference]:
     if not path.exists():
         return []
     found: list[Difference] = []
-    for hunk in path.read_text().split("# ")[1:]:
+    for hunk in re.split(r"^# ", path.read_text(), flags=re.MULTILINE)[1:]:
         reason, place, *lines = hunk.rstrip("\n").split("\n")
         start, stop = (int(number) for number in place.removeprefix("@ ").split(":"))
         found.append(Difference(reason, start, stop, tuple(line.removeprefix("+") for line in lines)))
@@ -151,7 +151,7 @@ def main() -> int:
         name = names[0]
         old = {d.start: d for d in differences(name)}
         for difference in found_differences(name, found[name], given.reason):
-            if chosen is None and difference.start not in old or chosen is not None and difference.start in chosen:
+            if (chosen is None and difference.start not in old) or (chosen is not None and difference.start in chosen):
                 old[difference.start] = difference
         keep(name, list(old.values()))
         return 0
