@@ -7,7 +7,7 @@ from flyte._core.face import lazy_face
 if TYPE_CHECKING:
     from flyte._definition.notification import Email, NamedDelivery, NamedRule, Notification, Slack, Teams, Webhook
 
-_TABLE = dict.fromkeys(
+_TABLE: dict[str, str] = dict.fromkeys(
     ("Email", "NamedDelivery", "NamedRule", "Notification", "Slack", "Teams", "Webhook"),
     "flyte._definition.notification",
 )
