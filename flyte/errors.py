@@ -116,21 +116,21 @@ class MaxRuntimeExceededError(TaskTimeoutError):
     """One attempt ran longer than ``Timeout.max_runtime``."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, code="MAX_RUNTIME_EXCEEDED")
+        super().__init__(message, code="MaxRuntimeExceededError")
 
 
 class MaxQueuedTimeExceededError(TaskTimeoutError):
     """An action waited longer than ``Timeout.max_queued_time`` before it could start."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, code="QUEUED_TIMEOUT_EXCEEDED")
+        super().__init__(message, code="MaxQueuedTimeExceededError")
 
 
 class DeadlineExceededError(TaskTimeoutError):
     """All attempts of an action together took longer than ``Timeout.deadline``."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, code="DEADLINE_EXCEEDED")
+        super().__init__(message, code="DeadlineExceededError")
 
 
 class OOMError(RuntimeUserError):
@@ -237,7 +237,11 @@ class SlowDownError(_NamedUserError):
 
 
 class ResourceExhaustedError(SlowDownError):
-    """A quota or a message-size limit of the control plane was reached."""
+    """A quota or a message-size limit of the control plane was reached; it has its parent's code."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = SlowDownError.__name__
 
 
 class ConditionAlreadyExistsError(_NamedUserError):

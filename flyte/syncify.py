@@ -78,6 +78,16 @@ async def _close(items: AsyncGenerator[Any, Any]) -> None:
     await items.aclose()
 
 
+class _ClassMethod:
+    """A sync face that is bound to the class, whether it is asked of the class or of an instance."""
+
+    def __init__(self, face: "SyncFunction[..., Any] | SyncGenerator[..., Any]") -> None:
+        self._face = face
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self._face.__get__(owner if owner is not None else type(instance))
+
+
 class Syncify:
     """Makes sync faces; :data:`syncify` is the instance to use.
 
@@ -92,10 +102,12 @@ class Syncify:
     @overload
     def __call__(self, obj: Callable[P, AsyncIterator[R]]) -> SyncGenerator[P, R]: ...
     def __call__(self, obj: Any) -> Any:
-        """The sync face of an async function or async generator function.
+        """The sync face of an async function or async generator function; also of a class method of either kind.
 
         :raises TypeError: something else.
         """
+        if isinstance(obj, classmethod):
+            return _ClassMethod(self(obj.__func__))
         if inspect.isasyncgenfunction(obj):
             return SyncGenerator(obj)
         if inspect.iscoroutinefunction(obj):

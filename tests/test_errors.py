@@ -108,9 +108,9 @@ def test_the_tree_in_the_docstring_is_the_tree():
         assert name in errors.__doc__
     assert issubclass(errors.ResourceExhaustedError, errors.SlowDownError)
     assert issubclass(errors.DeadlineExceededError, errors.TaskTimeoutError)
-    assert errors.DeadlineExceededError("m").code == "DEADLINE_EXCEEDED"
-    assert errors.MaxRuntimeExceededError("m").code == "MAX_RUNTIME_EXCEEDED"
-    assert errors.MaxQueuedTimeExceededError("m").code == "QUEUED_TIMEOUT_EXCEEDED"
+    for name in ("DeadlineExceededError", "MaxRuntimeExceededError", "MaxQueuedTimeExceededError"):
+        assert getattr(errors, name)("m").code == name
+    assert errors.ResourceExhaustedError("m").code == "SlowDownError"
     assert errors.OOMError("OOMKilled", "m").code == "OOMKilled"
     assert issubclass(errors.TypeTransformerFailedError, (TypeError, ValueError))
 

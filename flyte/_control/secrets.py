@@ -8,37 +8,41 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from flyte._core.environ import Absent
+from flyte._core.log import logger
 from flyte._definition.secret import Secret
-from flyte.errors import RuntimeUserError
 
 DEFAULT_DIR = "/etc/flyte/secrets"
 """Where a control plane mounts secrets as files (wire-protocol section 5.2)."""
 
 
-def secret_environment(task_name: str, secrets: Iterable[Secret]) -> dict[str, str]:
+def secret_environment(task_name: str, secrets: Iterable[Secret]) -> dict[str, str | Absent]:
     """The environment variables that make ``secrets`` visible to a body.
 
     Each is looked for, in this order: in the environment under the variable it is asked as, under its default name, and
     under either with the prefix ``FLYTE_SECRETS_ENV_PREFIX``; then in the files ``<group>/<key>`` or ``<key>`` below
-    ``FLYTE_SECRETS_DEFAULT_DIR`` and below ``$FLYTE_HOME/secrets`` (default ``~/.flyte/secrets``). A secret that is
-    mounted as a file has to be in the environment's or the mount's folder already.
-
-    :raises RuntimeUserError: a secret is nowhere to be found; the message names it, and where it was looked for.
+    ``FLYTE_SECRETS_DEFAULT_DIR`` and below ``$FLYTE_HOME/secrets`` (default ``~/.flyte/secrets``). One that is nowhere
+    is said in a warning, once for each task, because a body may well run without it; asked for by the body it is a
+    KeyError that says where to put it.
     """
-    found: dict[str, str] = {}
+    found: dict[str, str | Absent] = {}
     for secret in secrets:
         value = _value_of(secret)
-        if value is None:
-            if secret.mount is not None and Path(secret.mount).exists():
-                continue
-            home = _home_dir()
-            raise RuntimeUserError(
-                "SecretNotFound",
-                f"task {task_name!r} asks for secret {secret.key!r}, which is not set on this machine; set the "
-                f"environment variable {secret.env_var_name} or write it to {home / _relative(secret)}",
+        if value is not None:
+            found[secret.env_var_name] = value
+        elif secret.mount is None or not Path(secret.mount).exists():
+            reason = (
+                f"task {task_name!r} asks for secret {secret.key!r}, which is not set on this machine: set the "
+                f"environment variable {secret.env_var_name} or write it to {_home_dir() / _relative(secret)}"
             )
-        found[secret.env_var_name] = value
+            found[secret.env_var_name] = Absent(reason)
+            if (task_name, secret) not in _missed:
+                _missed.add((task_name, secret))
+                logger.warning("%s", reason)
     return found
+
+
+_missed: set[tuple[str, Secret]] = set()
 
 
 def _value_of(secret: Secret) -> str | None:

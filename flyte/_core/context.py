@@ -5,6 +5,7 @@ what all actions of a run share. There is no global state beside it, so any numb
 """
 
 import asyncio
+import pathlib
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,9 +34,42 @@ class RawDataPath:
     """Where large values of a run are written.
 
     :param path: a folder or an object-store prefix.
+    :param path_rewrite: reads below one prefix that are served from another.
     """
 
     path: str
+    path_rewrite: "PathRewrite | None" = None
+
+    @classmethod
+    def from_local_folder(cls, local_folder: str | pathlib.Path | None = None) -> "RawDataPath":
+        """Large values go into a folder of this machine, which is made; a new temporary one if none is given.
+
+        :raises ValueError: neither a path nor None.
+        """
+        if local_folder is None:
+            import tempfile
+
+            return cls(path=tempfile.mkdtemp(prefix="flyte-raw-"))
+        if not isinstance(local_folder, (str, pathlib.Path)):
+            raise ValueError(f"local_folder takes a path, but got {type(local_folder).__name__} {local_folder!r}")
+        pathlib.Path(local_folder).mkdir(parents=True, exist_ok=True)
+        return cls(path=str(local_folder))
+
+
+@dataclass(frozen=True, slots=True)
+class PathRewrite:
+    """Reads below ``old_prefix`` are served from ``new_prefix`` where that exists."""
+
+    old_prefix: str
+    new_prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointPaths:
+    """Where the previous attempt left its checkpoint, and where this one leaves its own."""
+
+    prev_checkpoint_path: str | None
+    checkpoint_path: str | None
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -210,6 +244,11 @@ class TaskContext:
         """Not available yet."""
         raise NotImplementedError("ctx().report is not available in this version of flyte")
 
+    @property
+    def compiled_image_cache(self) -> None:
+        """Images that are already built, by environment; None in this process."""
+        return None
+
     def is_in_cluster(self) -> bool:
         """Whether the task runs in a container of a control plane."""
         return self.execution.mode == "remote"
@@ -287,7 +326,9 @@ _lock = threading.Lock()
 
 
 class NullTaskContext:
-    """What :func:`flyte.ctx` gives outside a task: false, and every question is answered with an error."""
+    """What :func:`flyte.ctx` gives outside a task: false, and everything that can be asked of a task is None."""
+
+    attempt_number = 0
 
     def __bool__(self) -> bool:
         return False
@@ -295,14 +336,13 @@ class NullTaskContext:
     def __repr__(self) -> str:
         return "NullTaskContext()"
 
-    def __getattr__(self, name: str) -> Any:
-        from flyte.errors import NotInTaskContextError
+    def is_in_cluster(self) -> bool:
+        """Whether the task runs in a container of a control plane; outside a task, no."""
+        return False
 
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise NotInTaskContextError(
-            "NotInTaskContext", f"flyte.ctx().{name} was asked for outside a running task; use it inside a task's body"
-        )
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("_") or not hasattr(TaskContext, name):
+            raise AttributeError(f"a task context has no attribute {name!r}")
 
 
 NULL_TASK_CONTEXT = NullTaskContext()
@@ -316,8 +356,7 @@ _ambient_custom: ContextVar[Mapping[str, str] | None] = ContextVar("flyte_custom
 def ctx() -> TaskContext:
     """The context of the running task.
 
-    Outside a task the answer is an object that is false in a condition; asking it for anything raises
-    :class:`flyte.errors.NotInTaskContextError`.
+    Outside a task the answer is an object that is false in a condition, and whose fields are None.
     """
     return current.get() or NULL_TASK_CONTEXT  # type: ignore[return-value]
 

@@ -11,9 +11,18 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
-_overlay: ContextVar[dict[str, str] | None] = ContextVar("flyte_environ", default=None)
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """In place of a value: the variable is not set, and this is what the error says when the body asks for it."""
+
+    reason: str
+
+
+_overlay: ContextVar[dict[str, str | Absent] | None] = ContextVar("flyte_environ", default=None)
 _lock = threading.Lock()
 
 
@@ -23,7 +32,10 @@ class _ContextEnviron(os._Environ):  # type: ignore[type-arg]
     def __getitem__(self, key: str) -> str:
         overlay = _overlay.get()
         if overlay is not None and key in overlay:
-            return overlay[key]
+            value = overlay[key]
+            if isinstance(value, Absent):
+                raise KeyError(value.reason)
+            return value
         return str(super().__getitem__(key))
 
     def __setitem__(self, key: str, value: str) -> None:
@@ -42,7 +54,7 @@ class _ContextEnviron(os._Environ):  # type: ignore[type-arg]
 
     def __iter__(self) -> Iterator[str]:
         overlay = _overlay.get() or {}
-        yield from overlay
+        yield from (key for key, value in overlay.items() if not isinstance(value, Absent))
         yield from (key for key in super().__iter__() if key not in overlay)
 
     def __len__(self) -> int:
@@ -50,7 +62,7 @@ class _ContextEnviron(os._Environ):  # type: ignore[type-arg]
 
 
 @contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
+def environment(variables: Mapping[str, str | Absent]) -> Iterator[None]:
     """Show ``variables`` in ``os.environ`` to this context and what it starts, on top of those already shown."""
     _install()
     token = _overlay.set({**(_overlay.get() or {}), **variables})

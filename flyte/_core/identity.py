@@ -8,7 +8,7 @@ import enum
 import os
 import re
 from binascii import b2a_base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import md5, sha256
 
 ROOT_ACTION = "a0"
@@ -57,6 +57,30 @@ class ActionID:
     project: str | None = None
     domain: str | None = None
     org: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.run_name is None:
+            object.__setattr__(self, "run_name", self.name)
+
+    @classmethod
+    def create_random(cls) -> "ActionID":
+        """A new id that no other has."""
+        return cls(name=random_run_name())
+
+    def new_sub_action(self, name: str | None = None) -> "ActionID":
+        """The id of another action of the same run; with a random name if none is given."""
+        return replace(self, name=name or random_run_name())
+
+    def new_sub_action_from(
+        self, task_call_seq: int, task_hash: str, input_hash: str, group: str | None = None
+    ) -> "ActionID":
+        """The id of a child action; see :func:`child_name`."""
+        return replace(self, name=child_name(self.name, input_hash, task_hash, task_call_seq, group))
+
+    def unique_id_str(self, salt: str | None = None) -> str:
+        """All parts of the id in one string, followed by ``salt``."""
+        parts = (self.project, self.domain, self.run_name, self.name, salt)
+        return "-".join(part for part in parts if part)
 
 
 def hash_data(data: bytes) -> str:

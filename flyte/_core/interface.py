@@ -67,7 +67,7 @@ class Docstring:
         return typing.cast("str | None", self._parsed.long_description) if self._parsed else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NativeInterface:
     """Parameters and results of a task, in Python's own types.
 
@@ -86,6 +86,15 @@ class NativeInterface:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "memo": {}}
+
+    def __repr__(self) -> str:
+        """The signature, as a reader would write it: ``(a: int, b: str = 'x') -> o0: int``."""
+        inputs = ", ".join(
+            f"{name}: {describe(annotation)}" + ("" if default is Empty else f" = {default!r}")
+            for name, (annotation, default) in self.inputs.items()
+        )
+        outputs = ", ".join(f"{name}: {describe(annotation)}" for name, annotation in self.outputs.items())
+        return f"({inputs}) -> {outputs}" if outputs else f"({inputs})"
 
     @classmethod
     def from_callable(cls, func: Callable[..., Any]) -> "NativeInterface":

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from flyte._core.face import nearest
+from flyte._core.log import logger
 
 from .image import Image
 from .pod import PodTemplate
@@ -31,7 +32,7 @@ class Environment:
     :param name: in snake_case or kebab-case, at most 63 characters.
     :param depends_on: environments whose tasks are called from this one; deployed and built with it.
     :param pod_template: a pod template, or the name of one on the cluster.
-    :param description: shown to readers, at most 255 characters.
+    :param description: shown to readers; cut to 255 characters, which is what the wire carries.
     :param secrets: made available to the body at run time.
     :param env_vars: set in the body's process environment.
     :param resources: default of each task.
@@ -86,7 +87,8 @@ class Environment:
             check_type(owner, "include", path, (str,), "a tuple of paths")
         self.include = tuple(self.include)
         if self.description is not None and len(self.description) > 255:
-            raise ValueError(f"{owner}: description has {len(self.description)} characters; at most 255 are kept")
+            logger.warning("%s: description has %d characters; 255 are kept", owner, len(self.description))
+            self.description = self.description[:255]
 
     def add_dependency(self, *env: "Environment") -> None:
         """Declare that tasks of ``env`` are called from this environment.

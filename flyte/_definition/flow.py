@@ -51,7 +51,8 @@ class _Mapper:
     ) -> Iterator[Any]:
         """Call a task for each item and give the results in the order of the items.
 
-        :param func: a task, or a ``functools.partial`` of one that fixes the other parameters by name.
+        :param func: a task, or a ``functools.partial`` of one that fixes its other parameters: the first ones by
+            position, or later ones by name.
         :param args: an iterable for each parameter that varies, taken together as by ``zip``; read as far as
             ``concurrency`` needs, so it may be endless.
         :param group_name: name that the calls are shown under; ``map_<task>`` if not given.
@@ -96,8 +97,8 @@ def _task_of(func: Any, args: tuple[Any, ...], concurrency: int) -> TaskTemplate
             f"flyte.map takes a task, made with @env.task, but got {type(task).__name__} {task!r}; for a plain "
             "function use Python's own map()"
         )
-    if isinstance(func, functools.partial) and func.args:
-        raise TypeError("flyte.map takes a functools.partial that fixes parameters by name only, not by position")
+    if isinstance(func, functools.partial):
+        _check_partial(task, func, len(args))
     if not args:
         raise TypeError(f"flyte.map({task.short_name}, ...) needs an iterable for each parameter that varies")
     for items in args:
@@ -110,6 +111,19 @@ def _task_of(func: Any, args: tuple[Any, ...], concurrency: int) -> TaskTemplate
     return task
 
 
+def _check_partial(task: TaskTemplate[Any, Any, Any], fixed: "functools.partial[Any]", varying: int) -> None:
+    names = list(task.interface.inputs)
+    by_position = names[: len(fixed.args) + varying]
+    for name in fixed.keywords:
+        if name not in names:
+            raise TypeError(f"the partial fixes {name!r}, but task {task.name!r} has no such parameter")
+        if name in by_position:
+            raise TypeError(
+                f"the partial fixes {name!r} of task {task.name!r}, which an iterable would fill as well: what varies "
+                "comes first, by position"
+            )
+
+
 async def _map(
     func: Any,
     task: TaskTemplate[Any, Any, Any],
@@ -118,6 +132,7 @@ async def _map(
     concurrency: int,
     return_exceptions: bool,
 ) -> AsyncIterator[Any]:
+    first = func.args if isinstance(func, functools.partial) else ()
     fixed = func.keywords if isinstance(func, functools.partial) else {}
     limit = concurrency or DEFAULT_CONCURRENCY
     name = group_name or f"map_{task.short_name}"
@@ -130,7 +145,7 @@ async def _map(
         nonlocal running
         try:
             with group(name):
-                return await task.aio(*item, **fixed)
+                return await task.aio(*first, *item, **fixed)
         finally:
             running -= 1
             ended.set()

@@ -54,9 +54,13 @@ class ActionOutputs(tuple[Any, ...]):
         return self[0]
 
     def __getattr__(self, name: str) -> Any:
-        if name in self.__dict__.get("_names", ()):
-            return self[self._names.index(name)]
-        raise AttributeError(f"no result {name!r}{nearest(name, list(self.__dict__.get('_names', ())))}")
+        names = self.__dict__.get("_names", ())
+        if name in names:
+            return self[names.index(name)]
+        # o0, o1, ... also name the results of a NamedTuple by position.
+        if name[:1] == "o" and name[1:].isdigit() and int(name[1:]) < len(names):
+            return self[int(name[1:])]
+        raise AttributeError(f"no result {name!r}{nearest(name, list(names))}")
 
     def __repr__(self) -> str:
         return f"ActionOutputs({', '.join(f'{name}={value!r}' for name, value in self.named_outputs.items())})"
@@ -242,6 +246,7 @@ def with_runcontext(
     :param recorder: is told of every action's start and end; see ``flyte.extend.Recorder``.
 
     ``service_account``, ``copy_style``, ``labels``, ``annotations``, ``interruptible``, ``queue``,
+    ``max_action_concurrency``,
     ``cache_lookup_scope`` and ``preserve_original_types`` say how a control plane runs it and mean nothing here.
 
     :raises ValueError: an unknown mode or a name that a control plane would refuse.
@@ -258,10 +263,11 @@ def with_runcontext(
         for key, value in (strings or {}).items():
             if not isinstance(value, str):
                 raise TypeError(f"{option}[{key!r}] takes a string, but got {type(value).__name__} {value!r}")
+    if max_action_concurrency is not None:
+        log.logger.warning("max_action_concurrency=%r limits runs on a control plane only", max_action_concurrency)
     missing = {
         "dry_run": dry_run,
         "copy_bundle_to": copy_bundle_to,
-        "max_action_concurrency": max_action_concurrency,
         "notifications": notifications,
         "debug": debug,
         "tracked": tracked,

@@ -61,13 +61,19 @@ def init(
     auth_client_config: Any = None,
     rpc_retries: int = 3,
     http_proxy_url: str | None = None,
+    disable_keyring: bool = False,
     storage: Any = None,
     batch_size: int = 1000,
     image_builder: str = "local",
     images: dict[str, str] | None = None,
+    image_registry: str | None = None,
     source_config_path: Path | None = None,
     sync_local_sys_paths: bool = True,
+    load_plugin_type_transformers: bool = True,
     local_persistence: bool = False,
+    local_tracked: bool = False,
+    local_tracked_strict: bool = False,
+    scopes: list[str] | None = None,
 ) -> None:
     """Configure this process. Running in this process needs no call of it.
 
@@ -83,8 +89,14 @@ def init(
     :raises TypeError: an option of the wrong type.
     """
     log.configure(log_level, log_format, user_log_level, reset_root_logger)
-    if local_persistence:
-        raise NotImplementedError("local_persistence=True is not available in this version of flyte: runs are not kept")
+    missing = {
+        "local_persistence": local_persistence,
+        "local_tracked": local_tracked,
+        "local_tracked_strict": local_tracked_strict,
+    }
+    for name, asked in missing.items():
+        if asked:
+            raise NotImplementedError(f"{name}=True is not available in this version of flyte: runs are not kept")
     for name, value in {"org": org, "project": project, "domain": domain, "endpoint": endpoint}.items():
         if value is not None and not isinstance(value, str):
             raise TypeError(f"flyte.init({name}=...) takes a string, but got {type(value).__name__} {value!r}")
@@ -145,7 +157,7 @@ def _configured(name: str) -> str:
     value = value or getattr(session(), name)
     if not value:
         raise InitializationError(
-            f"{name.capitalize()}NotSet", "user", f"no {name} is set; call flyte.init({name}=...) first"
+            f"{name.capitalize()}NotInitializedError", "user", f"no {name} is set; call flyte.init({name}=...) first"
         )
     return str(value)
 

@@ -74,9 +74,10 @@ def test_several_iterables_and_partials():
     async def both() -> list[Any]:
         first = [v async for v in flyte.map.aio(add, [1, 2, 3], [10, 20])]
         second = [v async for v in flyte.map.aio(functools.partial(add, z=100), [1], [2])]
-        return [*first, *second]
+        third = [v async for v in flyte.map.aio(functools.partial(add, 100), [1, 2])]
+        return [*first, *second, *third]
 
-    assert flyte.run(both).result == [11, 22, 103]
+    assert flyte.run(both).result == [11, 22, 103, 101, 102]
 
 
 def test_an_endless_iterable_is_read_as_far_as_needed():
@@ -143,5 +144,7 @@ def test_bad_use_is_refused_at_once():
         flyte.map(add, 3)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="concurrency"):
         flyte.map(add, [1], concurrency=-1)
-    with pytest.raises(TypeError, match="by name only"):
-        flyte.map(functools.partial(add, 1), [1])
+    with pytest.raises(TypeError, match="fixes 'x'.*comes first"):
+        flyte.map(functools.partial(add, x=1), [1])
+    with pytest.raises(TypeError, match="fixes 'q'.*no such parameter"):
+        flyte.map(functools.partial(add, q=1), [1])

@@ -182,6 +182,26 @@ class Holder:
         return self.base + x
 
 
+class Registry:
+    names = ("a", "b")
+
+    @syncify
+    @classmethod
+    async def first(cls) -> str:
+        return cls.names[0]
+
+    @syncify
+    @classmethod
+    async def all(cls) -> AsyncIterator[str]:
+        for name in cls.names:
+            yield name
+
+
+def test_syncify_of_class_methods():
+    assert Registry.first() == "a" and Registry().first() == "a" and asyncio.run(Registry.first.aio()) == "a"
+    assert list(Registry.all()) == ["a", "b"]
+
+
 def test_syncify():
     assert double(4) == 8 and asyncio.run(double.aio(4)) == 8 and double.__doc__ == "Twice x."
     assert Holder(10).plus(1) == 11 and asyncio.run(Holder(10).plus.aio(1)) == 11
