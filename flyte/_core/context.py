@@ -240,6 +240,11 @@ class TaskContext:
         raise NotImplementedError("ctx().checkpoint is not available in this version of flyte")
 
     @property
+    def checkpoint_paths(self) -> Any:
+        """Not available yet."""
+        raise NotImplementedError("ctx().checkpoint_paths is not available in this version of flyte")
+
+    @property
     def report(self) -> Any:
         """Not available yet."""
         raise NotImplementedError("ctx().report is not available in this version of flyte")

@@ -25,6 +25,14 @@ NEVER_COPIED = frozenset({"__pycache__", ".git", ".hg", ".svn", ".venv", ".mypy_
 """Folders that differ between machines and belong to no image; a builder leaves them out as well."""
 
 
+class ImageFileError(ImageBuildError, FileNotFoundError):
+    """A file or folder that an image is made of is not there, or cannot be read; it has its first parent's code."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = ImageBuildError.__name__
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One step that makes an image of another; use one of the classes below."""
@@ -258,7 +266,7 @@ def hash_of_file(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise ImageBuildError(
+        raise ImageFileError(
             f"the file {path} of the image's recipe cannot be read ({error.strerror}); it is looked for from "
             f"{Path.cwd()}"
         ) from error
@@ -274,7 +282,7 @@ def hash_of_folder(path: Path) -> str:
     import hashlib
 
     if not path.is_dir():
-        raise ImageBuildError(
+        raise ImageFileError(
             f"the folder {path} of the image's recipe is not there; it is looked for from {Path.cwd()}"
         )
     whole = hashlib.sha256()
@@ -315,7 +323,7 @@ def script_header(script: Path) -> str:
     try:
         text = script.read_text(encoding="utf-8")
     except OSError as error:
-        raise ImageBuildError(f"the script {script} cannot be read ({error.strerror})") from error
+        raise ImageFileError(f"the script {script} cannot be read ({error.strerror})") from error
     blocks = [found["content"] for found in re.finditer(_HEADER, text) if found["type"] == "script"]
     if len(blocks) != 1:
         raise ImageBuildError(

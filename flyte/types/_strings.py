@@ -14,17 +14,17 @@ from flyte.types._hashing import unpack
 
 def literal_string_repr(
     lm: Literal | NamedLiteral | Inputs | Outputs | LiteralMap | dict[str, Literal] | None,
-) -> dict[str, Any]:
-    """Name -> value to show, of one literal or of several.
+) -> Any:
+    """The value to show of one literal, or name -> value of several.
 
-    Nothing is unpickled: binaries that are not msgpack are shown in base64. A single literal has the name "literal".
+    Nothing is unpickled: binaries that are not msgpack are shown in base64.
 
     :raises ValueError: it is none of these messages.
     """
     if lm is None:
         return {}
     if isinstance(lm, Literal):
-        return {"literal": _shown(lm)}
+        return _shown(lm)
     if isinstance(lm, NamedLiteral):
         return {lm.name: _shown(lm.value)}
     if isinstance(lm, (Inputs, Outputs)):
@@ -76,10 +76,10 @@ def _shown_scalar(scalar: Any) -> Any:
 def _shown_primitive(primitive: Any) -> Any:
     which = primitive.WhichOneof("value")
     if which == "datetime":
-        seconds = primitive.datetime.ToDatetime()
-        return seconds.isoformat()
+        return primitive.datetime.ToDatetime().isoformat()
     if which == "duration":
-        return str(primitive.duration.ToTimedelta())
+        seconds = primitive.duration.ToTimedelta().total_seconds()
+        return int(seconds) if seconds.is_integer() else seconds
     return getattr(primitive, which) if which else None
 
 

@@ -186,7 +186,7 @@ def test_what_a_console_shows():
         "e": "2020-01-02T03:04:05",
         "f": b"gAWVBQAAAAAAAABDAWGULg==",
         "g": {"k": 1},
-        "h": "0:01:30",
+        "h": 90,
     }
     assert literal_string_repr(pb.LiteralMap(literals=literals)) == shown
     named = NamedLiteral(name="a", value=literals["a"])
