@@ -50,9 +50,11 @@ class Plan:
         "_identity",
         "boundary",
         "by_name",
+        "cached",
         "env_vars",
         "func",
         "generation",
+        "ignored",
         "is_sync",
         "limit_bytes",
         "name",
@@ -91,6 +93,10 @@ class Plan:
         self.retries: RetryStrategy = task.retries  # type: ignore[assignment]  # normalised by the template
         self.timeout = timeout_from_request(task.timeout)
         self.supervised = self.timeout is not None or self.retries.count > 0
+        cache = task.cache
+        self.cached = isinstance(cache, Cache) and cache.is_enabled()
+        # Parameters that do not tell calls apart are no part of an action's name either (wire-protocol section 6.2).
+        self.ignored = frozenset(cache.get_ignored_inputs()) if isinstance(cache, Cache) else frozenset()
         self._identity: str | None = None
 
     @property

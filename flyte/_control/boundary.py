@@ -11,6 +11,7 @@ from typing import Any
 from flyte._core.interface import NativeInterface
 from flyte.errors import RuntimeDataValidationError, TypeTransformerFailedError
 from flyte.types._engine import codec_for, generation
+from flyte.types._stored import dump_values, load_values
 
 _MEMO = "boundary"
 
@@ -103,6 +104,30 @@ class Boundary:
             received.append(value)
             size += len(data)
         return self._join(received), size
+
+    async def identify(self, values: Sequence[Any], ignored: frozenset[str]) -> bytes:
+        """The canonical bytes of the inputs, without those that do not tell calls apart."""
+        pieces = []
+        for name, prefix, codec, value in zip(self.names, self.prefixes, self.inputs, values, strict=True):
+            if name not in ignored:
+                pieces.append(b"%b%b;" % (prefix, (await codec.transfer_async(value))[1]))
+        return b"".join(pieces)
+
+    async def dump(self, result: Any) -> bytes:
+        """A result as bytes to keep.
+
+        :raises TypeTransformerFailedError: it does not fit its type.
+        """
+        alone = len(self.outputs) == 1 and self.output_class is None
+        values = (result,) if alone else () if result is None else result
+        return await dump_values(self.outputs, values)
+
+    async def load(self, data: bytes) -> Any:
+        """The result that :meth:`dump` made bytes of.
+
+        :raises TypeTransformerFailedError: the bytes are damaged, or of another interface.
+        """
+        return self._join(await load_values(self.outputs, data))
 
     def _bind(self, task_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Any]:
         try:

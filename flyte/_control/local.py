@@ -1,6 +1,7 @@
 """LocalController: runs every call in this process, on the event loop that made it."""
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from flyte.errors import (
 )
 
 from .attempt import Plan, failure_of, inline_breach, is_recoverable, plan_of, run_attempt, stop
+from .cache import run_cached, use_of
 from .trace import begin_trace
 
 T = TypeVar("T")
@@ -55,6 +57,8 @@ class LocalController(Controller):
         inline_bytes = len(data) - plan.overhead_bytes
         if inline_bytes > plan.limit_bytes:
             raise inline_breach(plan, inline_bytes)
+        if plan.ignored:
+            data = await boundary.identify(values, plan.ignored)
         inputs_hash = hash_data(data) if data else ""
         context = _context_of_call(plan, parent, inputs_hash)
         execution = parent.execution
@@ -63,11 +67,10 @@ class LocalController(Controller):
         if beside:
             owner.started(here)  # type: ignore[arg-type]
         try:
-            if execution.recorder is not None:
-                return await _recorded(plan, context, values, inline_bytes, called_at)
-            if plan.supervised:
-                return await _supervise(plan, context, values, inline_bytes, called_at)
-            return await run_attempt(plan, context, values, inline_bytes, execution.env_vars)
+            if plan.cached and (use := use_of(execution)) != "off":
+                call = functools.partial(_execute, plan, context, values, inline_bytes, called_at)
+                return await run_cached(plan, context, inputs_hash, use, call)
+            return await _execute(plan, context, values, inline_bytes, called_at)
         finally:
             if beside:
                 owner.ended(here)  # type: ignore[arg-type]
@@ -106,6 +109,17 @@ def _context_of_call(plan: Plan, parent: TaskContext, inputs_hash: str) -> TaskC
     identity = plan.identity
     sequence = parent.calls.next_sequence(identity, inputs_hash, parent.group)
     return TaskContext(parent.execution, parent, plan.name, None, (inputs_hash, identity, sequence))
+
+
+def _execute(
+    plan: Plan, context: TaskContext, values: Sequence[Any], inline_bytes: int, called_at: float
+) -> Coroutine[Any, Any, Any]:
+    execution = context.execution
+    if execution.recorder is not None:
+        return _recorded(plan, context, values, inline_bytes, called_at)
+    if plan.supervised:
+        return _supervise(plan, context, values, inline_bytes, called_at)
+    return run_attempt(plan, context, values, inline_bytes, execution.env_vars)
 
 
 async def _recorded(

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from flyte._core.environ import Absent
+from flyte._core.home import home_dir
 from flyte._core.log import logger
 from flyte._definition.secret import Secret
 
@@ -31,9 +32,10 @@ def secret_environment(task_name: str, secrets: Iterable[Secret]) -> dict[str, s
         if value is not None:
             found[secret.env_var_name] = value
         elif secret.mount is None or not Path(secret.mount).exists():
+            path = home_dir() / "secrets" / _relative(secret)
             reason = (
                 f"task {task_name!r} asks for secret {secret.key!r}, which is not set on this machine: set the "
-                f"environment variable {secret.env_var_name} or write it to {_home_dir() / _relative(secret)}"
+                f"environment variable {secret.env_var_name} or write it to {path}"
             )
             found[secret.env_var_name] = Absent(reason)
             if (task_name, secret) not in _missed:
@@ -53,7 +55,7 @@ def _value_of(secret: Secret) -> str | None:
             value = os.environ.get(candidate)
             if value is not None:
                 return value
-    for folder in (Path(os.environ.get("FLYTE_SECRETS_DEFAULT_DIR", DEFAULT_DIR)), _home_dir()):
+    for folder in (Path(os.environ.get("FLYTE_SECRETS_DEFAULT_DIR", DEFAULT_DIR)), home_dir() / "secrets"):
         path = folder / _relative(secret)
         if path.is_file():
             return path.read_text(encoding="utf-8").rstrip("\n")
@@ -63,7 +65,3 @@ def _value_of(secret: Secret) -> str | None:
 def _relative(secret: Secret) -> Path:
     # A key is a plain name, so that it cannot climb out of the folder.
     return Path(*[Path(part).name for part in (secret.group, secret.key) if part])
-
-
-def _home_dir() -> Path:
-    return Path(os.environ.get("FLYTE_HOME") or Path.home() / ".flyte") / "secrets"

@@ -10,13 +10,14 @@ from flyte._core import log
 from flyte._core.context import Mode
 from flyte._core.controller import Controller, Recorder
 from flyte._core.face import nearest
+from flyte._core.home import home_dir
 from flyte._core.identity import ROOT_ACTION, ActionID, ActionPhase, check_run_name, random_run_name
 from flyte._core.loop import run_blocking
 from flyte._definition.task import F, P, R, TaskTemplate
 from flyte.syncify import syncify
 
 from .home import hide_own_frames, run_here
-from .session import home_dir, session
+from .session import session
 
 V = TypeVar("V")
 

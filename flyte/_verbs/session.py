@@ -1,6 +1,5 @@
 """The session: what ``flyte.init`` sets for the process."""
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -165,8 +164,3 @@ def _configured(name: str) -> str:
 def is_control_plane_available() -> bool:
     """Whether this process can talk to a control plane; always False, because this version runs tasks here only."""
     return False
-
-
-def home_dir() -> Path:
-    """The user's state folder: ``FLYTE_HOME``, default ``~/.flyte``. It is not created before something is written."""
-    return Path(os.environ.get("FLYTE_HOME") or Path.home() / ".flyte")

@@ -1,0 +1,239 @@
+"""Results that stand for calls: the cache of tasks that run in this process.
+
+One SQLite file in the user's state folder, shared by all processes of the user. A key is made of everything that tells
+one call from another, or not at all; what cannot be read back is as if it were not there.
+"""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from flyte._core.context import Execution, TaskContext
+from flyte._core.home import home_dir
+from flyte._core.identity import ActionPhase, hash_data
+from flyte._core.log import logger
+from flyte._definition.cache import Cache, VersionParameters
+from flyte.errors import TypeTransformerFailedError
+from flyte.types._interface import interface_hash
+
+from .attempt import Plan
+
+_SCHEMA = 1
+_BUSY_S = 30.0
+"""How long a write waits for another process's; each holds the file for well under a millisecond."""
+_POLLED_EVERY_S = (0.002, 0.1)
+"""First and longest pause between looks at a call that another one is running."""
+
+Use = Literal["off", "read", "refresh", "on"]
+
+
+def use_of(execution: Execution) -> Use:
+    """How a run uses the cache: the run's own options first, then ``FLYTE_CACHE`` = off, read or refresh.
+
+    ``read`` takes results and keeps none; ``refresh`` runs everything and keeps the results.
+
+    :raises ValueError: ``FLYTE_CACHE`` holds another word.
+    """
+    if execution.disable_run_cache:
+        return "off"
+    if execution.overwrite_cache:
+        return "refresh"
+    word = os.environ.get("FLYTE_CACHE", "").lower()
+    if word in ("", "on"):
+        return "on"
+    if word not in ("off", "read", "refresh"):
+        raise ValueError(f"FLYTE_CACHE={word!r} is not known; use 'off', 'read', 'refresh' or 'on'")
+    return word  # type: ignore[return-value]
+
+
+async def run_cached(
+    plan: Plan, context: TaskContext, inputs_hash: str, use: Use, call: Callable[[], Awaitable[Any]]
+) -> Any:
+    """The kept result of an equal call, or that of ``call()``, which is then kept.
+
+    :param inputs_hash: of the inputs that tell calls apart.
+    """
+    cache = plan.task.cache
+    assert isinstance(cache, Cache)
+    key = _key_of(plan, cache, inputs_hash)
+    if key is None:
+        return await call()
+    if not cache.serialize or use == "refresh":
+        return await _run_or_take(plan, context, key, cache, use, call)
+    async with _reserved(key):
+        return await _run_or_take(plan, context, key, cache, use, call)
+
+
+async def _run_or_take(
+    plan: Plan, context: TaskContext, key: str, cache: Cache, use: Use, call: Callable[[], Awaitable[Any]]
+) -> Any:
+    store = _store()
+    if use != "refresh" and store is not None:
+        kept = store.get(key, None if cache.max_age is None else cache.max_age.total_seconds())
+        if kept is not None:
+            try:
+                result = await plan.boundary.load(kept)
+            except TypeTransformerFailedError as error:
+                logger.warning("the cached result of task %r cannot be read and is made anew: %s", plan.name, error)
+            else:
+                if context.execution.recorder is not None:
+                    context.execution.recorder.action_finished(context, ActionPhase.SUCCEEDED, None)
+                return result
+    result = await call()
+    if use != "read" and store is not None:
+        try:
+            store.put(key, plan.name, await plan.boundary.dump(result))
+        except TypeTransformerFailedError as error:
+            logger.warning("the result of task %r cannot be kept in the cache: %s", plan.name, error)
+    return result
+
+
+def _key_of(plan: Plan, cache: Cache, inputs_hash: str) -> str | None:
+    """The key of a call (wire-protocol section 8); None, with a warning, where there is no telling."""
+    try:
+        version = cache.get_version(VersionParameters(func=plan.func, image=plan.task.image))  # type: ignore[arg-type]
+    except Exception as error:  # a policy is the user's code and may fail in any way: the task runs all the same
+        logger.warning("task %r runs uncached, because its cache version cannot be found out: %s", plan.name, error)
+        return None
+    return hash_data(f"{inputs_hash}{plan.name}{interface_hash(plan.task.interface)}{version}".encode())
+
+
+# The file -------------------------------------------------------------------------------------------------------------
+
+
+class CacheStore:
+    """The kept results of one SQLite file; safe to use from several threads and processes.
+
+    :param path: the file; made, with its folder, if it is not there.
+    :raises sqlite3.Error: it cannot be opened, or is not such a file.
+    :raises ValueError: a later version of flyte made it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        # A program that caches nothing does not load SQLite.
+        import sqlite3
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._error = sqlite3.Error
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._file = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        # With a write-ahead log a commit outlives this process without waiting for the disk.
+        self._file.execute("PRAGMA journal_mode=WAL")
+        self._file.execute("PRAGMA synchronous=NORMAL")
+        (version,) = self._file.execute("PRAGMA user_version").fetchone()
+        if version > _SCHEMA:
+            raise ValueError(
+                f"{path} was made by a later version of flyte (format {version}, this one reads {_SCHEMA})"
+            )
+        if version < _SCHEMA:
+            self._file.executescript(
+                "BEGIN IMMEDIATE;"
+                "CREATE TABLE IF NOT EXISTS result"
+                " (key TEXT PRIMARY KEY, task TEXT NOT NULL, kept_at REAL NOT NULL, outputs BLOB NOT NULL)"
+                " WITHOUT ROWID;"
+                f"PRAGMA user_version={_SCHEMA};"
+                "COMMIT;"
+            )
+
+    def get(self, key: str, max_age_s: float | None = None) -> bytes | None:
+        """The result kept under ``key``, if it is not older than ``max_age_s`` seconds."""
+        try:
+            with self._lock:
+                row = self._file.execute("SELECT kept_at, outputs FROM result WHERE key = ?", (key,)).fetchone()
+        except self._error as error:
+            logger.warning("a cached result cannot be read from %s: %s", self.path, error)
+            return None
+        if row is None or (max_age_s is not None and time.time() - row[0] > max_age_s):
+            return None
+        return bytes(row[1])
+
+    def put(self, key: str, task: str, outputs: bytes) -> None:
+        """Keep a result; it is there for every process when this returns."""
+        try:
+            with self._lock:
+                row = (key, task, time.time(), outputs)
+                self._file.execute("INSERT OR REPLACE INTO result VALUES (?, ?, ?, ?)", row)
+        except self._error as error:
+            logger.warning("a result of task %r cannot be kept in %s: %s", task, self.path, error)
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """False in a forked child, where an SQLite connection of the parent must not be used."""
+        return self._pid == os.getpid()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+_stores: dict[Path, CacheStore | None] = {}
+_stores_lock = threading.Lock()
+
+
+def _store() -> CacheStore | None:
+    """The store of the state folder in force; None, after one warning, where it cannot be used."""
+    path = home_dir() / "local" / "cache.db"
+    store = _stores.get(path)
+    if store is not None and store.is_of_this_process:
+        return store
+    with _stores_lock:
+        if path not in _stores or ((known := _stores[path]) is not None and not known.is_of_this_process):
+            _stores[path] = _open(path)
+        return _stores[path]
+
+
+def _open(path: Path) -> CacheStore | None:
+    import sqlite3
+
+    try:
+        return CacheStore(path)
+    except (sqlite3.Error, OSError, ValueError) as error:
+        logger.warning(
+            "nothing is cached, because %s cannot be used: %s. Move the file away to start anew", path, error
+        )
+        return None
+
+
+@asynccontextmanager
+async def _reserved(key: str) -> AsyncIterator[None]:
+    """Of all calls with ``key``, in any process, one is inside at a time.
+
+    A lock of the operating system on a file, which it takes back when a process dies, however it dies.
+    """
+    import fcntl
+
+    folder = home_dir() / "local" / "cache-locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / sha256(key.encode()).hexdigest()
+    pause_s, longest_s = _POLLED_EVERY_S
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_file(path, descriptor):
+                break
+            os.close(descriptor)  # its last holder removed it; another file has, or will have, its name
+        except BlockingIOError:
+            os.close(descriptor)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, longest_s)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _is_file(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
