@@ -51,6 +51,7 @@ class Plan:
         "boundary",
         "by_name",
         "cached",
+        "cached_as",
         "env_vars",
         "func",
         "generation",
@@ -97,6 +98,8 @@ class Plan:
         self.cached = isinstance(cache, Cache) and cache.is_enabled()
         # Parameters that do not tell calls apart are no part of an action's name either (wire-protocol section 6.2).
         self.ignored = frozenset(cache.get_ignored_inputs()) if isinstance(cache, Cache) else frozenset()
+        self.cached_as: str | None = None
+        """What the cache knows the task by: name, interface and version; empty where it cannot be told."""
         self._identity: str | None = None
 
     @property

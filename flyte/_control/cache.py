@@ -5,6 +5,7 @@ one call from another, or not at all; what cannot be read back is as if it were 
 """
 
 import asyncio
+import datetime
 import os
 import threading
 import time
@@ -25,6 +26,7 @@ from flyte.types._interface import interface_hash
 from .attempt import Plan
 
 _SCHEMA = 1
+_SELECT = "SELECT key, task, kept_at, outputs FROM result WHERE key = ?"
 _BUSY_S = 30.0
 """How long a write waits for another process's; each holds the file for well under a millisecond."""
 _POLLED_EVERY_S = (0.002, 0.1)
@@ -67,7 +69,10 @@ async def run_cached(
     if not cache.serialize or use == "refresh":
         return await _run_or_take(plan, context, key, cache, use, call)
     async with _reserved(key):
-        return await _run_or_take(plan, context, key, cache, use, call)
+        result = await _run_or_take(plan, context, key, cache, use, call)
+        if (store := _store()) is not None:
+            store.flush()  # whoever waits for the key must find it
+        return result
 
 
 async def _run_or_take(
@@ -75,7 +80,8 @@ async def _run_or_take(
 ) -> Any:
     store = _store()
     if use != "refresh" and store is not None:
-        kept = store.get(key, None if cache.max_age is None else cache.max_age.total_seconds())
+        age = cache.max_age
+        kept = store.get(key, age.total_seconds() if isinstance(age, datetime.timedelta) else age)
         if kept is not None:
             try:
                 result = await plan.boundary.load(kept)
@@ -95,13 +101,17 @@ async def _run_or_take(
 
 
 def _key_of(plan: Plan, cache: Cache, inputs_hash: str) -> str | None:
-    """The key of a call (wire-protocol section 8); None, with a warning, where there is no telling."""
-    try:
-        version = cache.get_version(VersionParameters(func=plan.func, image=plan.task.image))  # type: ignore[arg-type]
-    except Exception as error:  # a policy is the user's code and may fail in any way: the task runs all the same
-        logger.warning("task %r runs uncached, because its cache version cannot be found out: %s", plan.name, error)
-        return None
-    return hash_data(f"{inputs_hash}{plan.name}{interface_hash(plan.task.interface)}{version}".encode())
+    """The key of a call (wire-protocol section 8); None, after a warning, where there is no telling."""
+    # A version belongs to the task, not to the call: it is found out once, as on a control plane.
+    if plan.cached_as is None:
+        try:
+            version = cache.get_version(VersionParameters(func=plan.func, image=plan.task.image))
+        except Exception as error:  # a policy is the user's code and may fail in any way: the task runs all the same
+            logger.warning("task %r runs uncached, because its version cannot be found out: %s", plan.name, error)
+            plan.cached_as = ""
+        else:
+            plan.cached_as = f"{plan.name}{interface_hash(plan.task.interface)}{version}"
+    return hash_data(f"{inputs_hash}{plan.cached_as}".encode()) if plan.cached_as else None
 
 
 # The file -------------------------------------------------------------------------------------------------------------
@@ -123,6 +133,7 @@ class CacheStore:
         self.path = path
         self._error = sqlite3.Error
         self._lock = threading.Lock()
+        self._pending: dict[str, tuple[str, str, float, bytes]] = {}
         self._pid = os.getpid()
         self._file = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         # With a write-ahead log a commit outlives this process without waiting for the disk.
@@ -147,22 +158,41 @@ class CacheStore:
         """The result kept under ``key``, if it is not older than ``max_age_s`` seconds."""
         try:
             with self._lock:
-                row = self._file.execute("SELECT kept_at, outputs FROM result WHERE key = ?", (key,)).fetchone()
+                row = self._pending.get(key) or self._file.execute(_SELECT, (key,)).fetchone()
         except self._error as error:
             logger.warning("a cached result cannot be read from %s: %s", self.path, error)
             return None
-        if row is None or (max_age_s is not None and time.time() - row[0] > max_age_s):
+        if row is None or (max_age_s is not None and time.time() - row[2] > max_age_s):
             return None
-        return bytes(row[1])
+        return bytes(row[3])
 
     def put(self, key: str, task: str, outputs: bytes) -> None:
-        """Keep a result; it is there for every process when this returns."""
-        try:
-            with self._lock:
-                row = (key, task, time.time(), outputs)
-                self._file.execute("INSERT OR REPLACE INTO result VALUES (?, ?, ?, ?)", row)
-        except self._error as error:
-            logger.warning("a result of task %r cannot be kept in %s: %s", task, self.path, error)
+        """Keep a result: at once for this process, for others and for good with the next :meth:`flush`.
+
+        On an event loop that comes with its next turn, so that results of the same turn share one commit; a process
+        that is killed before has merely to make them again.
+        """
+        with self._lock:
+            self._pending[key] = (key, task, time.time(), outputs)
+            first = len(self._pending) == 1
+        if first:
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what was put; it is there for every process when this returns."""
+        with self._lock:
+            rows = list(self._pending.values())
+            self._pending.clear()
+            if not rows:
+                return
+            try:
+                self._file.execute("BEGIN IMMEDIATE")
+                self._file.executemany("INSERT OR REPLACE INTO result VALUES (?, ?, ?, ?)", rows)
+                self._file.execute("COMMIT")
+            except self._error as error:
+                if self._file.in_transaction:
+                    self._file.execute("ROLLBACK")
+                logger.warning("%d results cannot be kept in %s: %s", len(rows), self.path, error)
 
     @property
     def is_of_this_process(self) -> bool:
@@ -170,24 +200,34 @@ class CacheStore:
         return self._pid == os.getpid()
 
     def close(self) -> None:
-        """Close the file."""
+        """Write what was put and close the file."""
+        self.flush()
         self._file.close()
 
 
-_stores: dict[Path, CacheStore | None] = {}
+_stores: dict[str, CacheStore | None] = {}
 _stores_lock = threading.Lock()
 
 
 def _store() -> CacheStore | None:
     """The store of the state folder in force; None, after one warning, where it cannot be used."""
-    path = home_dir() / "local" / "cache.db"
-    store = _stores.get(path)
+    # Looked up by the setting rather than by a path: making a path costs as much as reading a result.
+    home = os.environ.get("FLYTE_HOME", "")
+    store = _stores.get(home)
     if store is not None and store.is_of_this_process:
         return store
     with _stores_lock:
-        if path not in _stores or ((known := _stores[path]) is not None and not known.is_of_this_process):
-            _stores[path] = _open(path)
-        return _stores[path]
+        known = _stores.get(home)
+        if home not in _stores or (known is not None and not known.is_of_this_process):
+            _stores[home] = _open(home_dir() / "local" / "cache.db")
+        return _stores[home]
+
+
+def flush_stores() -> None:
+    """Write what is still to be written; called when a run ends."""
+    for store in list(_stores.values()):
+        if store is not None and store.is_of_this_process:
+            store.flush()
 
 
 def _open(path: Path) -> CacheStore | None:

@@ -19,7 +19,7 @@ from flyte.errors import (
 )
 
 from .attempt import Plan, failure_of, inline_breach, is_recoverable, plan_of, run_attempt, stop
-from .cache import run_cached, use_of
+from .cache import flush_stores, run_cached, use_of
 from .trace import begin_trace
 
 T = TypeVar("T")
@@ -74,6 +74,10 @@ class LocalController(Controller):
         finally:
             if beside:
                 owner.ended(here)  # type: ignore[arg-type]
+
+    async def stop(self) -> None:
+        """The run has ended: what is to be kept of it is written."""
+        flush_stores()
 
     async def trace(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run an async traced function as a step of the current action."""

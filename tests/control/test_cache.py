@@ -325,13 +325,16 @@ def test_the_key_is_the_same_in_every_process_and_hash_seed(tmp_path: Path):
     assert len(keys) == 1
 
 
-def test_the_store_itself(tmp_path: Path):
-    store = CacheStore(tmp_path / "deep" / "cache.db")
+async def test_the_store_itself(tmp_path: Path):
+    path = tmp_path / "deep" / "cache.db"
+    store, other = CacheStore(path), CacheStore(path)
     assert store.get("k") is None
     store.put("k", "t", b"one")
     store.put("k", "t", b"two")
-    assert store.get("k") == b"two" and store.get("k", max_age_s=60) == b"two" and store.get("k", max_age_s=0) is None
+    assert store.get("k") == b"two" and other.get("k") is None
+    await asyncio.sleep(0.01)
+    assert other.get("k") == b"two" and other.get("k", max_age_s=60) == b"two" and other.get("k", max_age_s=0) is None
+    store.put("last", "t", b"three")
     store.close()
-    again = CacheStore(tmp_path / "deep" / "cache.db")
-    assert again.get("k") == b"two"
-    again.close()
+    assert other.get("last") == b"three"
+    other.close()
