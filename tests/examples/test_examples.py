@@ -57,6 +57,18 @@ SAYS: dict[str, list[str]] = {
         r"1/9 = 0\.111",
         r"10 x 0\.5 s of blocking took (0\.[5-9]|[1-3]\.\d) s in 10 threads",
     ],
+    "python examples/caching.py": [
+        r"^total 30, computed on Monday$",
+        r"^total 30, computed on Tuesday$",
+        r"^7 bodies ran$",
+        r"^total 55, computed on Monday$",
+        r"^total 55, computed on Monday$",
+        r"^2 bodies ran$",
+    ],
+    "FLYTE_CACHE=off flyte run examples/caching.py main --n 3": [
+        r"total 5, computed on Monday",
+        r"total 5, computed on Tuesday",
+    ],
     "python examples/errors_and_retries.py": [
         r"^attempt 2 succeeded$",
         r"^only 3 left, so 3 x tea$",
