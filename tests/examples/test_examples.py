@@ -72,7 +72,7 @@ SAYS: dict[str, list[str]] = {
     "python examples/errors_and_retries.py": [
         r"^attempt 2 succeeded$",
         r"^only 3 left, so 3 x tea$",
-        r"^MAX_RUNTIME_EXCEEDED: task 'errors_and_retries\.slow' ran longer than its max_runtime of 0\.2 s",
+        r"^MaxRuntimeExceededError: task 'errors_and_retries\.slow' ran longer than its max_runtime of 0\.2 s",
         r"^NonRecoverableError: card 1234 was refused in attempt 0$",
     ],
     "flyte run examples/errors_and_retries.py main --item tea": [
