@@ -5,13 +5,11 @@ into a :class:`Plan`; an attempt looks nothing up.
 """
 
 import asyncio
-import hashlib
-import inspect
 import os
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from types import CodeType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from flyte._core.context import TaskContext, current
@@ -19,7 +17,8 @@ from flyte._core.environ import environment
 from flyte._core.identity import hash_data
 from flyte._core.log import logger
 from flyte._core.threads import run_in_thread
-from flyte._definition.policy import Cache, FunctionBodyPolicy, RetryStrategy, VersionParameters, timeout_from_request
+from flyte._definition.discovery import discovery_version
+from flyte._definition.policy import Cache, RetryStrategy, timeout_from_request
 from flyte._definition.secret import secrets_from_request
 from flyte._definition.task import AsyncFunctionTaskTemplate, TaskTemplate
 from flyte.errors import (
@@ -117,37 +116,6 @@ def plan_of(task: TaskTemplate[Any, Any, Any]) -> Plan:
     if compiled is None or compiled.generation != generation():
         compiled = task.__dict__["_compiled"] = Plan(task)
     return compiled
-
-
-def discovery_version(task: TaskTemplate[Any, Any, Any]) -> str:
-    """What distinguishes one version of a task's code from another (wire-protocol section 4.5)."""
-    func = getattr(task, "func", None)
-    if func is None:
-        return ""
-    cache = task.cache
-    parameters = VersionParameters(func=func, image=None)
-    try:
-        if isinstance(cache, Cache) and cache.is_enabled():
-            return cache.get_version(parameters)
-        return FunctionBodyPolicy().get_version("", parameters)
-    except (OSError, TypeError):  # typed at a prompt or generated: there is no source to read
-        code = getattr(inspect.unwrap(func), "__code__", None)
-        return "" if code is None else hashlib.sha256(code_bytes(code)).hexdigest()
-
-
-def code_bytes(code: CodeType) -> bytes:
-    """What a compiled function does, as bytes: instructions, names and constants, those of inner functions too.
-
-    Stands for the source where there is none; equal for equal code of one Python release.
-    """
-    constants = [code_bytes(c) if isinstance(c, CodeType) else _constant(c) for c in code.co_consts]
-    return repr((code.co_code, code.co_names, code.co_varnames, constants)).encode()
-
-
-def _constant(value: Any) -> str:
-    # The order of a set's elements differs between processes.
-    shown = sorted(map(repr, value)) if isinstance(value, frozenset) else value
-    return f"{type(value).__name__} {shown!r}"
 
 
 async def run_attempt(

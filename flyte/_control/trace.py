@@ -11,9 +11,9 @@ from weakref import WeakKeyDictionary
 from flyte._core.context import TaskContext, current
 from flyte._core.identity import hash_data
 from flyte._core.interface import NativeInterface
+from flyte._definition.discovery import code_bytes
 from flyte.errors import RuntimeSystemError
 
-from .attempt import code_bytes
 from .boundary import Boundary, boundary_of
 
 _steps: "WeakKeyDictionary[Callable[..., Any], tuple[str, str, Boundary]]" = WeakKeyDictionary()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Self, TypeVar, cast, overload
 
 from flyte._core.code_bundle import SerializationContext
+from flyte._core.command import DEFAULT_RESOLVER, container_args, image_cache_from
 from flyte._core.context import TaskContext, current
 from flyte._core.controller import Controller
 from flyte._core.face import nearest
@@ -29,6 +30,7 @@ from .documentation import Documentation
 from .environment import Environment
 from .image import Image
 from .link import Link
+from .location import loader_of
 from .pod import PodTemplate
 from .policy import (
     Cache,
@@ -407,13 +409,27 @@ class AsyncFunctionTaskTemplate(TaskTemplate[P, R, F]):
         *,
         serialize_context: SerializationContext | None = None,
     ) -> list[str]:
-        """The arguments of the task's container.
+        """The arguments of the task's container: ``a0`` and what it needs to find, run and report the task.
 
-        :raises NotImplementedError: always; packaging is not in this version.
+        They hold template variables, which the control plane's executor fills in (wire-protocol section 5.1).
+
+        :raises RuntimeSystemError: neither a pickled task nor a ``root_dir`` that the module's name is relative to.
+        :raises flyte.errors.DeploymentError: the container could not find the task by module and variable.
         """
-        raise NotImplementedError(
-            f"task {self.name!r}: container_args() is not available in this version of flyte, which runs tasks in this "
-            "process only"
+        context = sctx or serialize_context
+        if context is None or (sctx is not None and serialize_context is not None):
+            raise TypeError(f"task {self.name!r}: container_args() takes one SerializationContext")
+        resolver, loader_args = DEFAULT_RESOLVER, cast("tuple[str, ...]", ())
+        if context.code_bundle is None or context.code_bundle.pkl is None:
+            resolver, loader_args = loader_of(self, context.root_dir)
+        return container_args(
+            version=context.version,
+            input_path=context.input_path,
+            output_path=context.output_path,
+            image_cache=image_cache_from(context.image_cache),
+            code_bundle=context.code_bundle,
+            resolver=resolver,
+            loader_args=loader_args,
         )
 
 

@@ -6,6 +6,7 @@ import gc
 import pickle
 import weakref
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -135,8 +136,12 @@ def test_hooks_of_the_base():
     assert asyncio.run(task.pre(1, a=2)) == {} and asyncio.run(task.post(5)) == 5
     with pytest.raises(NotImplementedError):
         asyncio.run(task.execute())
-    with pytest.raises(NotImplementedError, match="not available"):
-        plain.container_args(serialize_context=context)
+    with pytest.raises(flyte.errors.RuntimeSystemError, match="root_dir"):
+        plain.container_args(serialize_context=context)  # A12
+    context.root_dir = Path(__file__).parent
+    assert plain.container_args(serialize_context=context) == plain.container_args(context)
+    with pytest.raises(TypeError, match="one SerializationContext"):
+        plain.container_args()
 
 
 def test_source_file():
