@@ -6,10 +6,12 @@ Called by `_run`. Its functions take typer's context of ``flyte run``, whose par
 import sys
 import time
 from dataclasses import dataclass
+from logging import DEBUG, INFO, getLevelNamesMapping
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ._options import wants_json
 from ._params import outline_command, task_command, with_dashes
 from ._target import HELLO_TASK, LoadFailed, NotFound, Target, target_of
 
@@ -21,12 +23,55 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """The options of ``flyte run`` itself."""
+    """The options of ``flyte run`` and of ``flyte`` itself that have a meaning in this process.
 
-    name: str | None
-    env_vars: dict[str, str]
+    :param context: those of :func:`flyte.with_runcontext`.
+    :param session: those of :func:`flyte.init`; empty if it need not be called.
+    :param logging: those of both that say what is logged.
+    :param verbose: keep the SDK's own frames in tracebacks.
+    :param live: whether progress may be redrawn.
+    """
+
+    context: dict[str, Any]
+    session: dict[str, Any]
+    logging: dict[str, Any]
     as_json: bool
     verbose: bool
+    live: bool
+
+
+def _options(ctx: "Context") -> RunOptions:
+    params, general = ctx.params, ctx.find_root().params
+    env_vars = dict(pair.split("=", 1) for pair in params.get("env") or ())
+    context = {
+        "env_vars": env_vars or None,
+        **{key: params.get(key) for key in ("name", "project", "domain", "version", "raw_data_path")},
+        "max_action_concurrency": params.get("max_action_concurrency"),
+    }
+    session = {
+        **{key: params.get(key) for key in ("project", "domain", "root_dir")},
+        **{key: general.get(key) for key in ("org", "endpoint", "insecure", "image_builder")},
+    }
+    verbosity = general.get("verbose") or 0
+    everything = verbosity >= 3 or params.get("verbose")
+    logging = {
+        "log_level": DEBUG if everything else INFO if verbosity == 2 else None,
+        "log_format": general.get("log_format"),
+        "user_log_level": _level(general.get("user_log_level")),
+        "reset_root_logger": bool(general.get("reset_root_logger")),
+    }
+    return RunOptions(
+        context,
+        {key: value for key, value in session.items() if value},
+        logging,
+        wants_json(ctx),
+        bool(verbosity or params.get("verbose")),
+        not general.get("no_progress"),
+    )
+
+
+def _level(name: str | None) -> int | None:
+    return getLevelNamesMapping()[name.upper()] if name is not None else None
 
 
 def outlined(ctx: "Context") -> dict[str, list[str]]:
@@ -35,7 +80,7 @@ def outlined(ctx: "Context") -> dict[str, list[str]]:
     if not given:
         return {}
     try:
-        path = target_of(given).source()
+        path = target_of(given, ctx.params.get("root_dir")).source()
     except NotFound:
         return {}
     if path is None:
@@ -55,7 +100,7 @@ def target(ctx: "Context") -> Target:
     """What FILE_OR_MODULE names."""
     if not isinstance(ctx.obj, Target):
         try:
-            ctx.obj = target_of(ctx.params["target"])
+            ctx.obj = target_of(ctx.params["target"], ctx.params.get("root_dir"))
         except NotFound as error:
             ctx.fail(str(error))
     assert isinstance(ctx.obj, Target)
@@ -63,10 +108,8 @@ def target(ctx: "Context") -> Target:
 
 
 def _load(ctx: "Context") -> "dict[str, TaskTemplate[Any, Any, Any]]":
-    from flyte._core import log
-
     found = target(ctx)
-    log.configure("DEBUG" if _options(ctx).verbose else None)
+    _configure(_options(ctx))
     _end_of_start_up()
     try:
         return found.tasks()
@@ -77,6 +120,19 @@ def _load(ctx: "Context") -> "dict[str, TaskTemplate[Any, Any, Any]]":
         raise typer.Exit(1) from None
 
 
+def _configure(options: RunOptions) -> None:
+    """Set what the user's module may ask for while it is imported; once is enough, and it may set it anew."""
+    said = options.logging
+    if options.session:
+        from flyte._verbs.session import init
+
+        init(**options.session, **said)
+    else:
+        from flyte._core import log
+
+        log.configure(said["log_level"], said["log_format"], said["user_log_level"], said["reset_root_logger"])
+
+
 def command_of(ctx: "Context", name: str) -> "Command":
     """The command of the task called ``name``; imports the user's module."""
     _load(ctx)
@@ -85,12 +141,6 @@ def command_of(ctx: "Context", name: str) -> "Command":
     except NotFound as error:
         ctx.fail(str(error))
     return task_command(name, task.interface, lambda given: _run(ctx, task, given))
-
-
-def _options(ctx: "Context") -> RunOptions:
-    params = ctx.params
-    env_vars = dict(pair.split("=", 1) for pair in params.get("env") or ())
-    return RunOptions(params.get("name"), env_vars, params.get("output") == "json", bool(params.get("verbose")))
 
 
 def list_tasks(ctx: "Context") -> None:
@@ -132,10 +182,10 @@ def _run(ctx: "Context", task: "TaskTemplate[Any, Any, Any]", given: dict[str, A
     from ._render import failure_document, print_json, print_outputs, run_document, traceback_text
 
     options = _options(ctx)
-    name = options.name or random_run_name()
+    name = options.context["name"] or random_run_name()
     began = time.monotonic()
-    view = progress(name, task.name)
-    context = with_runcontext("local", name=name, env_vars=options.env_vars or None, recorder=view.tally)
+    view = progress(name, task.name, options.live)
+    context = with_runcontext("local", **{**options.context, "name": name}, recorder=view.tally)
     try:
         with view:
             made = context.run(task, **given)

@@ -12,6 +12,8 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
+from ._options import was_given
+
 if TYPE_CHECKING:
     from typer._click.core import Command, Context, Parameter
     from typer._click.formatting import HelpFormatter
@@ -119,7 +121,7 @@ def task_command(name: str, interface: "NativeInterface", run: Callable[[dict[st
     readers = {parameter: reader_of(annotation) for parameter, (annotation, _) in interface.inputs.items()}
 
     def call(_context_: typer.Context, **values: Any) -> None:
-        given = {key: value for key, value in values.items() if _was_given(_context_, key)}
+        given = {key: value for key, value in values.items() if was_given(_context_, key)}
         for key, reader in readers.items():
             if key not in given and reader.optional and not interface.has_default(key):
                 given[key] = None
@@ -185,7 +187,7 @@ def _checked(reader: "Reader") -> Callable[..., Any]:
     from ._values import BadValue
 
     def read(ctx: typer.Context, param: typer.CallbackParam, value: str | None) -> Any:
-        if value is None or ctx.resilient_parsing or not _was_given(ctx, param.name):
+        if value is None or ctx.resilient_parsing or not was_given(ctx, param.name):
             return None
         try:
             return reader.read(value)
@@ -193,11 +195,6 @@ def _checked(reader: "Reader") -> Callable[..., Any]:
             raise typer.BadParameter(str(error)) from None
 
     return read
-
-
-def _was_given(ctx: typer.Context, name: str | None) -> bool:
-    source = ctx.get_parameter_source(name) if name is not None else None
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _completion(reader: "Reader") -> Callable[[str], list[str]]:

@@ -153,9 +153,12 @@ class LiveProgress(Progress):
         return lines
 
 
-def progress(run: str, task: str) -> Progress:
-    """The view that fits standard error."""
-    return (LiveProgress if sys.stderr.isatty() else Progress)(run, task)
+def progress(run: str, task: str, live: bool = True) -> Progress:
+    """The view that fits standard error.
+
+    :param live: whether it may be redrawn; False gives plain lines on a terminal too.
+    """
+    return (LiveProgress if live and sys.stderr.isatty() else Progress)(run, task)
 
 
 def tree_rows(top: Node) -> Iterator[tuple[str, Node]]:

@@ -8,19 +8,39 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from flyte._core.face import nearest
-
+from ._options import (
+    COPY_STYLES,
+    OUTPUTS,
+    check_together,
+    one_of,
+    read_folder,
+    read_images,
+    read_limit,
+    read_pairs,
+    read_place,
+    read_run_name,
+    read_words,
+    refuse,
+)
 from ._params import TextGroup
 
 if TYPE_CHECKING:
     from typer._click.core import Command, Context
     from typer._click.formatting import HelpFormatter
 
-OUTPUTS = ("text", "json")
+BETWEEN = {"-p": "project", "--project": "project", "-d": "domain", "--domain": "domain"}
+"""Options that the published command also takes between the file and the task."""
 
 
 class RunGroup(TextGroup):
     """Finds the task that is named after the file or module."""
+
+    def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
+        """Read the options, and see that they fit together."""
+        rest = super().parse_args(ctx, args)
+        if not ctx.resilient_parsing:
+            check_together(ctx)
+        return rest
 
     def get_command(self, ctx: "Context", cmd_name: str) -> "Command | None":
         """The command of the task called ``cmd_name``."""
@@ -38,7 +58,16 @@ class RunGroup(TextGroup):
 
     def resolve_command(self, ctx: "Context", args: list[str]) -> "tuple[str | None, Command | None, list[str]]":
         """The task named first in ``args``, and what is left for it."""
-        first = args[0]
+        args = self._read_between(ctx, args)
+        if not args and not ctx.resilient_parsing:
+            from . import _launch
+            from ._target import HELLO_TASK
+
+            if _launch.target(ctx).is_hello:
+                return HELLO_TASK, _launch.command_of(ctx, HELLO_TASK), args
+            _launch.list_tasks(ctx)
+            raise typer.Exit
+        first = args[0] if args else ""
         if first.startswith("-") and not ctx.resilient_parsing:
             from . import _launch
             from ._target import HELLO_TASK
@@ -50,6 +79,20 @@ class RunGroup(TextGroup):
                 return HELLO_TASK, _launch.command_of(ctx, HELLO_TASK), args
             self._refuse_option(ctx, first)
         return super().resolve_command(ctx, args)
+
+    def _read_between(self, ctx: "Context", args: list[str]) -> list[str]:
+        """Take the project and the domain that stand before the task's name; gives what is left."""
+        while args:
+            option, equals, value = args[0].partition("=")
+            if option not in BETWEEN:
+                break
+            if not equals:
+                if len(args) < 2:
+                    ctx.fail(f"Option {option!r} requires an argument.")
+                value, args = args[1], args[1:]
+            ctx.params[BETWEEN[option]] = value
+            args = args[1:]
+        return args
 
     def _refuse_option(self, ctx: "Context", option: str) -> None:
         given, name = ctx.params["target"], option.partition("=")[0]
@@ -66,35 +109,6 @@ class RunGroup(TextGroup):
 
 
 # The options of `flyte run` -----------------------------------------------------------------------------------------
-
-
-def _read_name(value: str | None) -> str | None:
-    from flyte._core.identity import check_run_name
-
-    try:
-        return check_run_name(value) if value is not None else None
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def _read_env(value: list[str] | None) -> list[str] | None:
-    for pair in value or ():
-        name, equals, _ = pair.partition("=")
-        if not equals or not name:
-            raise typer.BadParameter(f"{pair!r} is not of the form NAME=VALUE")
-    return value
-
-
-def _read_output(value: str) -> str:
-    if value not in OUTPUTS:
-        raise typer.BadParameter(f"{value!r} is not one of {', '.join(OUTPUTS)}{nearest(value, list(OUTPUTS))}")
-    return value
-
-
-def _read_place(value: bool) -> bool:
-    if not value:
-        raise typer.BadParameter("--remote is not available in this version of flyte, which runs tasks in this process")
-    return value
 
 
 def _complete_target(incomplete: str) -> list[str]:
@@ -118,19 +132,83 @@ def run(
         help="A Python file, a module's dotted name, or 'hello' for the built-in example.",
         autocompletion=_complete_target,
     ),
-    local: bool = typer.Option(True, "--local/--remote", callback=_read_place, help="Run in this process, or not."),
-    name: str = typer.Option(None, metavar="NAME", callback=_read_name, help="Name of the run; made up if not given."),
+    local: bool = typer.Option(True, "--local/--remote", callback=read_place, help="Run in this process, or not."),
+    name: str = typer.Option(
+        None, metavar="NAME", callback=read_run_name, help="Name of the run; made up if not given."
+    ),
+    project: str = typer.Option(None, "--project", "-p", metavar="NAME", help="Project that the run says it is in."),
+    domain: str = typer.Option(None, "--domain", "-d", metavar="NAME", help="Domain that the run says it is in."),
+    version: str = typer.Option(None, metavar="TEXT", callback=read_words, help="Version that the run says it is of."),
     env: list[str] = typer.Option(
-        None, metavar="NAME=VALUE", callback=_read_env, help="Environment variable of every task; may be repeated."
+        None,
+        "--env",
+        "-e",
+        metavar="NAME=VALUE",
+        callback=read_pairs("NAME=VALUE"),
+        help="Environment variable of every task; may be repeated.",
     ),
-    output: str = typer.Option("text", metavar="text|json", callback=_read_output, help="How to print the result."),
+    root_dir: str = typer.Option(
+        None,
+        metavar="FOLDER",
+        callback=read_folder,
+        help="Folder that imports and module names are relative to; the current one if not given.",
+    ),
+    raw_data_path: str = typer.Option(
+        None,
+        metavar="PATH",
+        callback=read_words,
+        help="Where large values are written; the run's own folder if not given.",
+    ),
+    output: str = typer.Option("text", metavar="text|json", callback=one_of(OUTPUTS), help="How to print the result."),
     verbose: bool = typer.Option(
-        False, "--verbose", "-v", help="Log what the SDK does, and keep its own frames in tracebacks."
+        False, "--verbose", "-v", help="Log all that the SDK does, and keep its own frames in tracebacks."
     ),
+    follow: bool = typer.Option(
+        False, "--follow", "-f", help="Wait for the end of the run, which is always done here."
+    ),
+    image: list[str] = typer.Option(
+        None, metavar="[NAME=]URI", callback=read_images, help="On a control plane: image to use; may be repeated."
+    ),
+    copy_style: str = typer.Option(
+        None,
+        metavar="|".join(COPY_STYLES),
+        callback=one_of(COPY_STYLES),
+        help="On a control plane: which code is sent along.",
+    ),
+    service_account: str = typer.Option(
+        None, metavar="NAME", callback=read_words, help="On a control plane: the account that pods run as."
+    ),
+    label: list[str] = typer.Option(
+        None,
+        metavar="KEY=VALUE",
+        callback=read_pairs("KEY=VALUE"),
+        help="On a control plane: label of the run; may be repeated.",
+    ),
+    queue: str = typer.Option(
+        None, metavar="NAME", callback=read_words, help="On a control plane: the queue that the run is sent to."
+    ),
+    max_action_concurrency: str = typer.Option(
+        None, metavar="N", callback=read_limit, help="On a control plane: how many actions run at once."
+    ),
+    no_sync_local_sys_paths: bool = typer.Option(
+        False, "--no-sync-local-sys-paths", help="On a control plane: leave sys.path as it is there."
+    ),
+    run_project: str = typer.Option(
+        None, metavar="NAME", help="On a control plane: project to run a deployed task in."
+    ),
+    run_domain: str = typer.Option(None, metavar="NAME", help="On a control plane: domain to run a deployed task in."),
+    debug: bool = typer.Option(False, "--debug", hidden=True, callback=refuse()),
+    tui: bool = typer.Option(False, "--tui", hidden=True, callback=refuse("on a terminal, progress is shown live")),
+    dry_run: bool = typer.Option(False, "--dry-run", hidden=True, callback=refuse()),
+    tracked: bool = typer.Option(False, "--tracked", hidden=True, callback=refuse()),
+    tracked_strict: bool = typer.Option(False, "--tracked-strict", hidden=True, callback=refuse()),
 ) -> None:
     """Run a task of a file or module, and print what it returns.
 
     'flyte run FILE' lists the tasks, 'flyte run FILE TASK --help' shows a task's parameters.
+
+    Options of the run stand before the file, those of the task after its name. An option "on a control plane" is
+    checked, and has no effect on a run in this process.
 
     'flyte run hello' runs an example and says where its source is.
     """
@@ -140,7 +218,7 @@ def run(
 
     if not _launch.target(ctx).is_hello:
         _launch.list_tasks(ctx)
-        raise typer.Exit(2)  # nothing was run, which a script must notice
+        raise typer.Exit
     from ._target import HELLO_TASK
 
     command = _launch.command_of(ctx, HELLO_TASK)

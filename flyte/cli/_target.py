@@ -20,6 +20,8 @@ HELLO = "hello"
 """Name of the built-in example."""
 _HELLO_MODULE = "flyte._examples.hello"
 HELLO_TASK = "main"
+NOT_HERE = ("deployed-task", "python-script")
+"""What the published command takes in place of a file, and this version does not."""
 
 
 class NotFound(Exception):
@@ -38,12 +40,14 @@ class Target:
     :param module: the module's name.
     :param path: its file, None for a module given by name.
     :param folder: what goes to ``sys.path[0]``, as Python itself does for ``python FILE`` and ``python -m``.
+    :param root: a folder whose modules come before all others; if None, those of the current folder come last.
     """
 
     given: str
     module: str
     path: str | None
     folder: str
+    root: str | None = None
     _loaded: "dict[str, TaskTemplate[Any, Any, Any]] | None" = field(default=None, repr=False)
 
     @property
@@ -90,8 +94,7 @@ class Target:
         raise NotFound(f"{self.given!r} has no task {name!r}{hint}")
 
     def _import(self) -> ModuleType:
-        if self.folder and (not sys.path or sys.path[0] != self.folder):
-            sys.path.insert(0, self.folder)
+        self._extend_path()
         try:
             if self.path is None or "." in self.module:
                 return importlib.import_module(self.module)
@@ -105,26 +108,41 @@ class Target:
         except BaseException as error:  # also SystemExit: a module that ends the process when it is imported
             raise LoadFailed(self.given) from error
 
+    def _extend_path(self) -> None:
+        for folder in filter(None, (self.folder, self.root)):
+            if not sys.path or sys.path[0] != folder:
+                sys.path.insert(0, folder)
+        # A project is often run from its top: `flyte run flows/train.py` with `import library`, which stands beside
+        # flows/. Last, so that no file that happens to lie there hides a module of Python's.
+        if self.root is None and not self.is_hello and not {"", os.getcwd()} & set(sys.path):
+            sys.path.append(os.getcwd())
 
-def target_of(given: str) -> Target:
+
+def target_of(given: str, root: str | None = None) -> Target:
     """What ``given`` names: a path, a dotted module, or the built-in example.
 
+    :param root: the folder that a module's name is relative to; the current one if None. Paths are always relative
+        to the current one.
     :raises NotFound: a path that is no file, or a text that can be neither.
     """
     looks_like_path = given.endswith(".py") or os.sep in given or (os.altsep is not None and os.altsep in given)
     is_folder = os.path.isdir(given) and not os.path.isfile(os.path.join(given, "__init__.py"))
     if looks_like_path or is_folder or os.path.isfile(given):
-        return _target_of_path(given)
-    here = os.getcwd()
+        return _target_of_path(given, root)
+    if given in NOT_HERE:
+        raise NotFound(
+            f"'flyte run {given}' is not available in this version of flyte, which runs tasks in this process"
+        )
+    here = root or os.getcwd()
     if given == HELLO and not any(os.path.exists(os.path.join(here, name)) for name in ("hello.py", "hello")):
         path = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "_examples", "hello.py")
         return Target(given, _HELLO_MODULE, path, "")
     if not all(part.isidentifier() for part in given.split(".")):
         raise NotFound(f"there is no file or module {given!r}{_nearest_target(given)}")
-    return Target(given, given, None, here)
+    return Target(given, given, None, here, root)
 
 
-def _target_of_path(given: str) -> Target:
+def _target_of_path(given: str, root: str | None) -> Target:
     path = os.path.abspath(given)
     if os.path.isdir(path):
         raise NotFound(f"{given!r} is a folder; name a Python file in it{_nearest_target(os.path.join(given, ''))}")
@@ -138,7 +156,7 @@ def _target_of_path(given: str) -> Target:
     while os.path.isfile(os.path.join(folder, "__init__.py")) and os.path.basename(folder).isidentifier():
         folder, package = os.path.split(folder)
         parts.insert(0, package)
-    return Target(given, ".".join(parts), path, folder)
+    return Target(given, ".".join(parts), path, folder, root)
 
 
 def _import_file(name: str, path: str) -> ModuleType:

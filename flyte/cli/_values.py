@@ -8,6 +8,7 @@ value is really read.
 import datetime as dt
 import enum
 import json
+import os
 import pathlib
 import types
 import typing
@@ -211,7 +212,12 @@ def _read_date(text: str) -> dt.date:
 
 
 _UNITS_S = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
-_PART = r"(\d+(?:\.\d+)?)\s*(ms|us|[wdhms])\s*"
+# In words as people write them: "1 day", "90 minutes 3s".
+_UNIT_WORDS = {
+    "week": "w", "day": "d", "hour": "h", "hr": "h", "minute": "m", "min": "m", "second": "s", "sec": "s",
+    "millisecond": "ms", "microsecond": "us",
+}  # fmt: skip
+_PART = r"(\d+(?:\.\d+)?)\s*([a-z]+)\s*"
 _ISO = (
     r"P(?:(?P<w>\d+(?:\.\d+)?)W)?(?:(?P<d>\d+(?:\.\d+)?)D)?"
     r"(?:T(?:(?P<h>\d+(?:\.\d+)?)H)?(?:(?P<m>\d+(?:\.\d+)?)M)?(?:(?P<s>\d+(?:\.\d+)?)S)?)?"
@@ -229,7 +235,10 @@ def _read_timedelta(text: str) -> dt.timedelta:
     total_s, position = 0.0, 0
     part = re.compile(_PART)
     while found := part.match(body, position):
-        total_s += float(found[1]) * _UNITS_S[found[2]]
+        unit = _UNIT_WORDS.get(found[2].removesuffix("s"), found[2])
+        if unit not in _UNITS_S:
+            raise ValueError
+        total_s += float(found[1]) * _UNITS_S[unit]
         position = found.end()
     if position == 0:
         total_s, position = float(body), len(body)
@@ -238,7 +247,7 @@ def _read_timedelta(text: str) -> dt.timedelta:
     return sign * dt.timedelta(seconds=total_s)
 
 
-_DURATION_HINT = "such as 90s, 1h30m, PT90S or a number of seconds"
+_DURATION_HINT = "such as 90s, 1h30m, 2 hours, PT90S or a number of seconds"
 # Type -> how to read it, what to call it in an error, and what help says of its form.
 _LEAVES: dict[Any, tuple[Callable[[str], Any], str, str]] = {
     str: (str, "text", ""),
@@ -264,7 +273,10 @@ def _json_reader(annotation: Any, text_allowed: bool = False) -> Reader:
 
 
 def _read_json(annotation: Any, shown: str, text_allowed: bool, text: str) -> Any:
-    given = _file_text(text) if text.startswith("@") else text
+    # One of a union's members may be plain text, which may by chance be the name of a file: there only @FILE is one.
+    is_plain = text_allowed or text.startswith("@") or _is_json(text)
+    source = text if is_plain else _as_file(text, shown)
+    given = _file_text(source) if source.startswith("@") else text
     if text_allowed and not text.startswith("@") and not _is_json(given):
         given = json.dumps(given)  # one of the union's members may be written as plain text
     _parse_json(given, f"{shown} as JSON", text)
@@ -292,6 +304,15 @@ def _is_json(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _as_file(text: str, shown: str) -> str:
+    """``@`` and the text if it names a file, as the published command takes it; else the text."""
+    if os.path.isfile(text):
+        return f"@{text}"
+    if text.endswith(".json"):
+        raise _not_a(text, f"{shown} as JSON", "there is no file of that name")
+    return text
 
 
 def _parse_json(given: str, expected: str, text: str) -> Any:

@@ -54,6 +54,7 @@ def command() -> Any:
     import typer
     import typer.main
 
+    from ._globals import flyte
     from ._params import TextGroup
     from ._run import RunGroup, run
 
@@ -66,15 +67,7 @@ def command() -> Any:
         context_settings={"help_option_names": ["--help", "-h"]},
     )
 
-    @app.callback()
-    def flyte(
-        version: bool = typer.Option(False, "--version", help="Show the version and exit.", is_eager=True),
-    ) -> None:
-        """Run workflows written in plain Python."""
-        if version:
-            print(f"flyte {VERSION}")
-            raise typer.Exit
-
+    app.callback()(flyte)
     runs = typer.Typer(rich_markup_mode=None)
     runs.callback(cls=RunGroup, invoke_without_command=True, no_args_is_help=True)(run)
     app.add_typer(runs, name="run")
@@ -101,10 +94,15 @@ def _wants_json(error: Any, given: list[str]) -> bool:
     context = getattr(error, "ctx", None)
     while context is not None:
         if "output" in context.params and context.info_name == "run":
-            return bool(context.params["output"] == "json")
+            from ._options import wants_json
+
+            return wants_json(context)
         context = context.parent
     # The options of `flyte run` were not read to their end; what stands before the target is all that can be ours.
-    return any(one == "--output=json" or given[i : i + 2] == ["--output", "json"] for i, one in enumerate(given))
+    said = (("--output", "json"), ("--output-format", "json"), ("--output-format", "json-raw"))
+    pairs = {*said, ("-of", "json"), ("-of", "json-raw")}
+    joined = {"=".join(pair) for pair in said}
+    return any(one in joined or tuple(given[i : i + 2]) in pairs for i, one in enumerate(given))
 
 
 def _leave_at_once() -> None:

@@ -115,7 +115,7 @@ def test_running_out_of_time_is_a_phase_of_its_own(run_flyte, folder):
     done = run_flyte("run", "--output", "json", "raises.py", "slow")
     document = json.loads(done.stdout)
     assert (done.returncode, document["phase"]) == (1, "timed_out")
-    assert document["error"]["code"] == "MAX_RUNTIME_EXCEEDED"
+    assert document["error"]["code"] == "MaxRuntimeExceededError"
     assert "timed out: raises.slow (action a0): MaxRuntimeExceededError" in done.stderr
 
 

@@ -37,7 +37,7 @@ MESSAGES = [
         ("run", "--output", "jsn", "shop.py", "pair"),
         "Invalid value for '--output': 'jsn' is not one of text, json; did you mean 'json'?",
     ),
-    (("run", "--env", "A", "shop.py", "pair"), "Invalid value for '--env': 'A' is not of the form NAME=VALUE"),
+    (("run", "--env", "A", "shop.py", "pair"), "Invalid value for '--env' / '-e': 'A' is not of the form NAME=VALUE"),
     (
         ("run", "--name", "My_Run", "shop.py", "pair"),
         (
@@ -123,7 +123,7 @@ def test_help_of_run(run_flyte):
     done = run_flyte("run", "--help")
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: flyte run [OPTIONS] FILE_OR_MODULE TASK [--PARAMETER VALUE]...\n")
-    for option in ("--local / --remote", "--name NAME", "--env NAME=VALUE", "--output text|json", "-v, --verbose"):
+    for option in ("--local / --remote", "--name NAME", "-e, --env NAME=VALUE", "--output text|json", "-v, --verbose"):
         assert f"  {option} " in done.stdout
 
 

@@ -286,6 +286,14 @@ def test_a_short_run_on_a_terminal_has_one_line_and_the_result(wide):
     assert lines[3:] == ["5"]
 
 
+def test_no_progress_means_plain_lines_on_a_terminal_too(wide):
+    written = on_terminal(
+        wide, "--no-progress", "run", "--name", "plain", "wide.py", "main", "--n", "2", "--pause-s", "0.5"
+    )
+    assert ESCAPES.search(written) is None
+    assert written.startswith("run plain of wide.main started\n")
+
+
 def test_the_tree_is_on_the_terminal_and_the_result_in_the_file(wide):
     with open(wide / "out", "wb") as out:
         written = on_terminal(wide, "run", "wide.py", "main", "--n", "3", "--pause-s", "0.6", stdout=out.fileno())

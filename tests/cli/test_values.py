@@ -96,6 +96,13 @@ READ = [
     (dt.timedelta, "PT1H30M", dt.timedelta(minutes=90)),
     (dt.timedelta, "P1W2DT0.5S", dt.timedelta(days=9, seconds=0.5)),
     (dt.timedelta, "90", dt.timedelta(seconds=90)),
+    (dt.timedelta, "1 day", dt.timedelta(days=1)),
+    (dt.timedelta, "2 hours", dt.timedelta(hours=2)),
+    (dt.timedelta, "2hrs", dt.timedelta(hours=2)),
+    (dt.timedelta, "90 minutes 3s", dt.timedelta(seconds=5403)),
+    (dt.timedelta, "1.5 weeks", dt.timedelta(days=10.5)),
+    (dt.timedelta, "1 sec 1 millisecond 1 microsecond", dt.timedelta(seconds=1, microseconds=1001)),
+    (dt.timedelta, "-1 day", dt.timedelta(days=-1)),
     (dt.timedelta, "0.5", dt.timedelta(milliseconds=500)),
     (pathlib.Path, "/a/b", pathlib.Path("/a/b")),
     (decimal.Decimal, "1.10", decimal.Decimal("1.10")),
@@ -128,7 +135,12 @@ def test_text_becomes_a_value_of_the_type(annotation, text, value):
     assert type(read) is type(value)
 
 
+DURATION = "duration (such as 90s, 1h30m, 2 hours, PT90S or a number of seconds)"
 REFUSED = [
+    *[
+        (dt.timedelta, text, f"{text!r} is not a valid {DURATION}")
+        for text in ("3x", "1h3", "P", "nan", "1e300", "1 month", "day", "5 ss", "", "1 day,")
+    ],
     (int, "ten", "'ten' is not a valid int"),
     (int, "1.0", "'1.0' is not a valid int"),
     (float, "x", "'x' is not a valid float"),
@@ -138,11 +150,6 @@ REFUSED = [
     (typing.Literal["fast", "slow"], "fats", "'fats' is not one of fast, slow; did you mean 'fast'?"),
     (dt.date, "6.5.2024", "'6.5.2024' is not a valid date (ISO 8601 or today)"),
     (dt.datetime, "soon", "'soon' is not a valid datetime (ISO 8601, now or today)"),
-    (dt.timedelta, "3x", "'3x' is not a valid duration (such as 90s, 1h30m, PT90S or a number of seconds)"),
-    (dt.timedelta, "1h3", "'1h3' is not a valid duration (such as 90s, 1h30m, PT90S or a number of seconds)"),
-    (dt.timedelta, "P", "'P' is not a valid duration (such as 90s, 1h30m, PT90S or a number of seconds)"),
-    (dt.timedelta, "nan", "'nan' is not a valid duration (such as 90s, 1h30m, PT90S or a number of seconds)"),
-    (dt.timedelta, "1e300", "'1e300' is not a valid duration (such as 90s, 1h30m, PT90S or a number of seconds)"),
     (uuid.UUID, "x", "'x' is not a valid UUID"),
     (decimal.Decimal, "x", "'x' is not a valid Decimal"),
     (list[int], '["1"]', "'[\"1\"]' is not a valid list[int]: at [0]: Input should be a valid integer"),
@@ -157,6 +164,8 @@ REFUSED = [
             "at ['a']: Input should be a valid integer (and 1 more)"
         ),
     ),
+    (Point, "no/such.json", "'no/such.json' is not a valid Point as JSON: there is no file of that name"),
+    (Point, "/", "'/' is not a valid Point as JSON: Expecting value: line 1 column 1 (char 0)"),
     (Point, "@/no/such.json", "cannot read '/no/such.json': No such file or directory"),
     (bytes, "@/no/such", "cannot read '/no/such': No such file or directory"),
 ]
@@ -183,6 +192,25 @@ def test_files(tmp_path):
     assert reader_of(typing.Any).read(f"@{tmp_path / 'point.json'}") == {"x": 7}
     with pytest.raises(BadValue, match="is not a file of UTF-8 text"):
         reader_of(Point).read(f"@{tmp_path / 'raw'}")
+
+
+def test_a_file_may_be_named_without_a_sign(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "point.json").write_text('{"x": 7}')
+    (tmp_path / "numbers").write_text("[1, 2]")
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "3").write_text("[4]")
+    assert reader_of(Point).read("point.json") == Point(7)
+    assert reader_of(Point | None).read("point.json") == Point(7)
+    assert reader_of(dict[str, int]).read("./point.json") == {"x": 7}
+    assert reader_of(list[int]).read("numbers") == [1, 2]
+    with pytest.raises(BadValue, match=r"'broken.json' is not a valid Point as JSON: Expecting property name"):
+        reader_of(Point).read("broken.json")
+    # What is JSON is no file's name, and what may be plain text is text.
+    with pytest.raises(BadValue, match=r"'3' is not a valid list\[int\]"):
+        reader_of(list[int]).read("3")
+    assert reader_of(Point | str).read("point.json") == "point.json"
+    assert reader_of(str).read("point.json") == "point.json"
 
 
 def test_moments():
