@@ -1,0 +1,138 @@
+"""Arguments and results as the messages that they travel in, and the hash of arguments (wire-protocol 4.2, 6.2)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from flyteidl2.core.literals_pb2 import KeyValuePair, Literal
+from flyteidl2.task.common_pb2 import Inputs, NamedLiteral, Outputs
+
+from flyte._core.identity import hash_data
+from flyte._core.interface import NativeInterface
+from flyte.errors import RuntimeDataValidationError, TypeTransformerFailedError
+from flyte.types._engine import codec_for
+from flyte.types._hashing import canonical_bytes
+
+
+async def inputs_from(
+    interface: NativeInterface,
+    arguments: Mapping[str, Any],
+    *,
+    task_name: str = "",
+    context: Mapping[str, str] | None = None,
+) -> Inputs:
+    """The message of a call's arguments, in the order of the parameters.
+
+    Defaults are filled in here: a control plane fills them in on one of its paths only (wire-protocol section 4.2).
+
+    :param interface: parameters of the task.
+    :param arguments: values by name.
+    :param task_name: for errors.
+    :param context: custom context, and what the runtime has to know beside the values.
+    :raises ValueError: a required argument is missing.
+    :raises TypeError: an argument that is no parameter, or does not fit.
+    """
+    owner = f"task {task_name!r} " if task_name else "the call "
+    try:
+        values = interface.bind((), dict(arguments))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{owner}{error}") from None
+    return Inputs(
+        literals=await _named(interface.get_input_types(), values, task_name, "parameter"),
+        context=[KeyValuePair(key=key, value=value) for key, value in (context or {}).items()],
+    )
+
+
+async def arguments_from(interface: NativeInterface, inputs: Inputs, *, task_name: str = "") -> dict[str, Any]:
+    """The arguments of a call, by name and in the order of the parameters; what is not sent has its default.
+
+    :raises RuntimeDataValidationError: a value of another type, one that no parameter takes, or one missing.
+    """
+    sent = {one.name: one.value for one in inputs.literals}
+    for name in sent:
+        if name not in interface.inputs:
+            raise RuntimeDataValidationError(name, f"was sent, but is no parameter{interface.nearest(name)}", task_name)
+    arguments: dict[str, Any] = {}
+    for name, (annotation, default) in interface.inputs.items():
+        if name in sent:
+            arguments[name] = await _decode(annotation, sent[name], name, task_name)
+        elif interface.has_default(name):
+            arguments[name] = default
+        else:
+            raise RuntimeDataValidationError(name, "was not sent, and has no default", task_name)
+    return arguments
+
+
+async def outputs_from(interface: NativeInterface, result: Any, *, task_name: str = "") -> Outputs:
+    """The message of what a task returned: one value, or a tuple of as many as the interface names.
+
+    :raises RuntimeDataValidationError: it is not what the annotation says.
+    """
+    names = list(interface.outputs)
+    if len(names) == 1 and interface.output_class is None:
+        values: Sequence[Any] = (result,)
+    elif not names:
+        values = ()
+        if result is not None:
+            raise RuntimeDataValidationError(
+                "return", f"returned a {type(result).__name__}, but its function declares no result", task_name
+            )
+    elif isinstance(result, (tuple, list)) and len(result) == len(names):
+        values = result
+    else:
+        got = f"{len(result)} values" if isinstance(result, (tuple, list)) else f"a {type(result).__name__}"
+        raise RuntimeDataValidationError("return", f"must be {len(names)} values ({', '.join(names)}), but is {got}")
+    try:
+        return Outputs(literals=await _named(interface.outputs, values, task_name, "result"))
+    except TypeTransformerFailedError as error:
+        raise RuntimeDataValidationError("return", error, task_name) from error.__cause__
+
+
+async def result_from(interface: NativeInterface, outputs: Outputs, *, task_name: str = "") -> Any:
+    """What a caller gets: None, the one result, a NamedTuple or a tuple, by the names of the results.
+
+    :raises RuntimeDataValidationError: a value of another type, or one that is missing.
+    """
+    sent = {one.name: one.value for one in outputs.literals}
+    values = []
+    for name, annotation in interface.outputs.items():
+        if name not in sent:
+            raise RuntimeDataValidationError(name, "is missing among the results", task_name)
+        values.append(await _decode(annotation, sent[name], name, task_name))
+    if interface.output_class is not None:
+        return interface.output_class(*values)
+    if len(values) == 1:
+        return values[0]
+    return tuple(values) if values else None
+
+
+def inputs_hash(inputs: Inputs, ignored: Iterable[str] = ()) -> str:
+    """The hash of arguments; empty when there are none (wire-protocol section 6.2).
+
+    :param ignored: names of arguments that make no difference.
+    """
+    left_out = frozenset(ignored)
+    kept = [one for one in inputs.literals if one.name not in left_out]
+    if not kept:
+        return ""
+    return hash_data(b"".join(b"%b:%b;" % (one.name.encode(), canonical_bytes(one.value)) for one in kept))
+
+
+async def _named(
+    annotations: Mapping[str, Any], values: Sequence[Any], task_name: str, kind: str
+) -> list[NamedLiteral]:
+    owner = f"task {task_name!r}: " if task_name else ""
+    found = []
+    for (name, annotation), value in zip(annotations.items(), values, strict=True):
+        try:
+            literal = await codec_for(annotation).encode_async(value)
+        except TypeTransformerFailedError as error:
+            raise type(error)(f"{owner}{kind} {name!r}: {error}") from error.__cause__
+        found.append(NamedLiteral(name=name, value=literal))
+    return found
+
+
+async def _decode(annotation: Any, literal: Literal, name: str, task_name: str) -> Any:
+    try:
+        return await codec_for(annotation).decode_async(literal)
+    except TypeTransformerFailedError as error:
+        raise RuntimeDataValidationError(name, error, task_name) from error.__cause__
