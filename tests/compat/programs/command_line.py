@@ -1,5 +1,6 @@
 """flyte run, with options of each type."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,7 @@ async def parent(n: int = 2) -> int:
     return sum([await child(i) for i in range(n)])
 ''')
 Path("value.json").write_text('{"a": 7, "b": ["q"]}')
+Path("numbers.json").write_text("[1, 2]")
 flyte = str(Path(sys.executable).parent / "flyte")
 
 
@@ -166,3 +168,33 @@ call("run", "--local", "--env", "A=1", "flow.py", "parent")
 call("run", "--local", "--label", "a=b", "flow.py", "parent")
 call("run", "--follow", "--local", "flow.py", "parent")
 call("-v", "run", "--local", "flow.py", "parent")
+call("run", "flow.py", "--project", "proj", "-d", "dev", "--help")
+call("run", "--local", "flow.py", "-p", "proj", "--domain", "dev", "parent")
+call("run", "--local", "flow.py")
+call("run", "--local", "-e", "A=1", "-e", "B=2", "flow.py", "parent")
+call("run", "--local", "--root-dir", ".", "flow.py", "parent")
+call("run", "--local", "--copy-style", "none", "--version", "v1", "flow.py", "parent")
+call("run", "--local", "--image", "x/y:1", "--image", "gpu=x/y:2", "flow.py", "parent")
+call("run", "--local", "--service-account", "sa", "--queue", "q", "flow.py", "parent")
+call("run", "--local", "--max-action-concurrency", "3", "--no-sync-local-sys-paths", "flow.py", "parent")
+call("run", "--local", "--run-project", "a", "--run-domain", "b", "flow.py", "parent")
+call("run", "--local", "--label", "a", "flow.py", "parent")
+call("run", "--local", "--copy-style", "some", "flow.py", "parent")
+call("run", "--local", "--max-action-concurrency", "-1", "flow.py", "parent")
+call("run", "--local", "--tracked-strict", "flow.py", "parent")
+call("-vvv", "run", "--local", "flow.py", "parent")
+call("--org", "o", "--endpoint", "localhost:1", "--insecure", "run", "--local", "flow.py", "parent")
+call("--auth-type", "client_secret", "--image-builder", "local", "run", "--local", "flow.py", "parent")
+call("--log-format", "json", "--user-log-level", "debug", "--no-progress", "run", "--local", "flow.py", "parent")
+call("--config", "absent.yaml", "run", "--local", "flow.py", "parent")
+for form in ("table", "json", "table-simple", "json-raw", "other"):
+    call("--output-format", form, "run", "--local", "flow.py", "parent")
+call("-of", "json", "run", "--local", "flow.py", "parent")
+call(*R, "spans", "--span", "3 minutes", "--when", "2025-01-02")
+call(*R, "containers", "--xs", "numbers.json", "--m", "{}")
+Path("top/flows").mkdir(parents=True)
+Path("top/library.py").write_text('print("BODY library of the top")')
+Path("top/flows/flow.py").write_text("import library\n" + Path("flow.py").read_text())
+call("run", "--local", "--root-dir", "top", "top/flows/flow.py", "parent")
+os.chdir("top")
+call("run", "--local", "flows/flow.py", "parent")
