@@ -6,15 +6,18 @@ The map of the house, from the ground up (an import goes down or stays in its ro
 ``errors``            every exception, with its tree
 ``_core``             identity, interface, context, the controller seam; standard library only
 ``syncify``           one sync face over async code
+``storage``           files and objects by URI: local, S3, Google Cloud, Azure, memory
 ``types``             the type engine: Python values to and from Flyte literals
 ``_definition``       what a user declares: environments, tasks, images, resources, policies, map and trace
+``io``                File and Dir: big values, passed by reference
 ``_wire``             definitions in the words of flyteidl2
 ``_control``          how a call becomes work: boundary, attempt, the local controller
 ``_verbs``            init and run: where definitions, controllers and sessions meet
 ``cli``               the ``flyte`` command
 ====================  ==============================================================================================
 
-This module, ``flyte.extend``, ``flyte.models`` and ``flyte.types`` only hand names on; each is loaded when first used.
+This module, ``flyte.extend``, ``flyte.models``, ``flyte.types``, ``flyte.io`` and ``flyte.storage`` only hand names
+on; each is loaded when first used.
 """
 
 from typing import TYPE_CHECKING

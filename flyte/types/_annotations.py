@@ -38,6 +38,8 @@ _CLOSED_NAMES = {
     ("fractions", "Fraction"),
 }
 _CLOSED = {bytes, bytearray, complex, datetime.time, range}
+REFERENCE = "__flyte_reference__"
+"""Class attribute of what travels by reference: ``"file"`` or ``"dir"`` (see ``_references``)."""
 _POLICIES = ("allow", "warn", "forbid")
 PicklePolicy = typing.Literal["allow", "warn", "forbid"]
 
@@ -178,6 +180,8 @@ def _class_kind(cls: Any) -> str | None:
         return "enum"
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return "namedtuple"
+    if hasattr(cls, REFERENCE):
+        return "reference"
     # Only a program that imported these can have such a class.
     if (pydantic := sys.modules.get("pydantic")) and issubclass(cls, pydantic.BaseModel):
         return "pydantic"

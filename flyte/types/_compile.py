@@ -109,6 +109,10 @@ def _compile(annotation: Any, dialect: Dialect, key: Any) -> Plain:
             return _namedtuple_plain(annotation, target, dialect)
         case "typeddict":
             return typeddict_plain(annotation, target, dialect)
+        case "reference":
+            from flyte.types._references import reference_plain
+
+            return reference_plain(annotation, target)
         case "pydantic":
             from flyte.types._models import model_plain
 

@@ -97,6 +97,10 @@ def _codec_of(annotation: Any, shape: Shape) -> Codec[Any]:
             return _dataclass_codec(annotation)
         case "pydantic":
             return _model_codec(annotation)
+        case "reference":
+            from flyte.types._references import ReferenceCodec
+
+            return ReferenceCodec(annotation, target)
         case "tuple" | "namedtuple" | "typeddict":
             return _row_codec(annotation, shape)
         case "protobuf":

@@ -61,6 +61,8 @@ def _kept(annotation: Any, seen: frozenset[Any]) -> bool:
     if origin is None:
         if not isinstance(target, type):
             return False
+        if hasattr(target, _annotations.REFERENCE):
+            return True
         if issubclass(target, pydantic.BaseModel):
             return keeps_everything(target, seen)
         return target in _KEPT or issubclass(target, enum.Enum)
@@ -103,7 +105,8 @@ def _classes_in(annotation: Any, seen: dict[Any, Any]) -> ClassCheck | None:
     target, _ = _annotations.resolve(annotation)
     origin, args = typing.get_origin(target), typing.get_args(target)
     if isinstance(target, type) and origin is None:
-        if not issubclass(target, pydantic.BaseModel):
+        # A file is a file, whatever its parameter says it holds.
+        if not issubclass(target, pydantic.BaseModel) or hasattr(target, _annotations.REFERENCE):
             return None
         inner = nested_classes(target, seen)
         return lambda value: (

@@ -1,0 +1,175 @@
+"""Files of this machine. System calls run in threads, so that the event loop goes on meanwhile."""
+
+import asyncio
+import io
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from flyte.storage._failures import is_folder, missing, of_system
+from flyte.storage._store import CHUNK_BYTES, CONCURRENCY, ObjectInfo
+from flyte.storage._uri import Location
+
+T = TypeVar("T")
+
+PART = ".flyte-part"
+"""Ending of a file that is still being written; such files are never listed."""
+
+
+class LocalStore:
+    """Files by their path. A file is written beside its place and renamed, so nobody sees half of it."""
+
+    async def stat(self, at: Location) -> ObjectInfo | None:
+        """Size and time of a file; None for a folder, or nothing."""
+        return await asyncio.to_thread(_stat, at)
+
+    async def read(
+        self, at: Location, start: int = 0, end: int | None = None, chunk_bytes: int = CHUNK_BYTES
+    ) -> AsyncIterator[bytes]:
+        """The bytes of a file."""
+        try:
+            file = await _in_thread(io.FileIO, at.key)
+            try:
+                if start:
+                    await _in_thread(file.seek, start)
+                left = end - start if end is not None else None
+                while left is None or left > 0:
+                    size = chunk_bytes if left is None else min(chunk_bytes, left)
+                    data = await _in_thread(file.read, size)
+                    if not data:
+                        break
+                    if left is not None:
+                        left -= len(data)
+                    yield data
+            finally:
+                file.close()
+        except OSError as error:
+            raise of_system(at, error) from error
+
+    async def write(
+        self,
+        at: Location,
+        chunks: AsyncIterable[bytes],
+        chunk_bytes: int = CHUNK_BYTES,
+        concurrency: int = CONCURRENCY,
+    ) -> None:
+        """Write a file; its folders are made."""
+        with replacing(at) as part:
+            with open(part, "wb", 0) as file:  # noqa: ASYNC230 (opening a new file does not wait; writing does)
+                async for chunk in chunks:
+                    await _in_thread(_write_all, file.fileno(), chunk)
+
+    async def list(self, at: Location) -> AsyncIterator[ObjectInfo]:
+        """Every file below a folder, following links.
+
+        :raises ValueError: a link leads back to a folder above it.
+        """
+        pending = [(at.key, frozenset[str]())]
+        while pending:
+            folder, above = pending.pop()
+            found, inner = await asyncio.to_thread(_scan, at, folder, above)
+            for info in found:
+                yield info
+            pending += reversed(inner)
+
+
+async def _in_thread(func: Callable[..., T], *args: Any) -> T:
+    """Run a system call in a thread; a cancellation waits for it, because its file is closed next."""
+    call = asyncio.ensure_future(asyncio.to_thread(func, *args))
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        if not call.done():
+            await asyncio.wait({call})
+        raise
+
+
+def _stat(at: Location) -> ObjectInfo | None:
+    try:
+        found = os.stat(at.key)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise of_system(at, error) from error
+    if os.path.isdir(at.key):
+        return None
+    return ObjectInfo(at.key, found.st_size, str(found.st_mtime_ns))
+
+
+_Folder = tuple[str, frozenset[str]]
+"""A folder that is still to be listed, and the real paths of all that hold it."""
+
+
+def _scan(at: Location, folder: str, above: frozenset[str]) -> tuple[list[ObjectInfo], list[_Folder]]:
+    real = os.path.realpath(folder)
+    if real in above:
+        raise ValueError(f"{at.uri!r}: the link {folder!r} leads back to a folder that holds it")
+    files, folders = [], []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                path = os.path.join(folder, entry.name)
+                if entry.is_dir():
+                    folders.append((path, above | {real}))
+                elif not entry.name.endswith(PART):
+                    try:
+                        files.append(ObjectInfo(path, entry.stat().st_size))
+                    except FileNotFoundError as error:
+                        if entry.is_symlink():
+                            raise FileNotFoundError(f"{path!r} is a link to a file that does not exist") from error
+                        # It was removed since the folder was read.
+    except (FileNotFoundError, NotADirectoryError):
+        if above or os.path.isdir(folder):
+            raise
+        return [], []
+    except OSError as error:
+        raise of_system(at, error) from error
+    return files, folders
+
+
+def _write_all(descriptor: int, chunk: bytes) -> None:
+    view = memoryview(chunk)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+@contextmanager
+def replacing(at: Location) -> Iterator[str]:
+    """The path of a new file beside a location, which takes its place when the ``with`` block ends well."""
+    folder = os.path.dirname(at.key)
+    part = os.path.join(folder, f".{os.path.basename(at.key)[:100]}.{secrets.token_hex(8)}{PART}")
+    try:
+        if folder:
+            os.makedirs(folder, exist_ok=True)
+        if os.path.isdir(at.key) or at.key.endswith("/"):
+            raise is_folder(at, "a file cannot take its place; name a file")
+        try:
+            yield part
+            os.replace(part, at.key)
+        except BaseException:
+            # Also on cancellation: nothing half written is left behind.
+            if os.path.lexists(part):
+                os.unlink(part)
+            raise
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise  # one of ours already
+        raise of_system(at, error) from error
+
+
+def copy_file(source: Location, target: Location) -> None:
+    """Copy a file on this machine, by the operating system's own means; blocks."""
+    if not os.path.exists(source.key):
+        raise missing(source)
+    if os.path.isdir(source.key):
+        raise is_folder(source, "pass recursive=True, or use Dir")
+    if os.path.exists(target.key) and os.path.samefile(source.key, target.key):
+        return
+    with replacing(target) as part:
+        shutil.copyfile(source.key, part)
+
+
+LOCAL = LocalStore()

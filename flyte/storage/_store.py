@@ -1,0 +1,79 @@
+"""The seam of the room: what a store must do, and which one serves a URI.
+
+A store moves bytes between a key and an iterator of chunks. It knows nothing of folders on this machine, of File and
+Dir, or of tasks. Adding one: a class of this form, its scheme in ``_uri``, a line in :func:`store_for`.
+"""
+
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from flyte.storage._uri import Location
+
+CHUNK_BYTES = 8 * 1024 * 1024
+"""How much is moved at once; with :data:`CONCURRENCY` this bounds the memory of a transfer to 32 MiB."""
+CONCURRENCY = 4
+"""How many chunks of one object, or small objects of a folder, are under way at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What a store knows of an object.
+
+    :param key: its path in the store.
+    :param size_bytes: its length.
+    :param version: something that changes with the content, such as an ETag; empty if the store has none.
+    """
+
+    key: str
+    size_bytes: int
+    version: str = ""
+
+
+class ObjectStore(Protocol):
+    """Objects under keys. Every error is one of Python's own and names the URI (see ``_failures``)."""
+
+    async def stat(self, at: Location) -> ObjectInfo | None:
+        """What is known of an object; None when there is none."""
+        ...
+
+    def read(
+        self, at: Location, start: int = 0, end: int | None = None, chunk_bytes: int = CHUNK_BYTES
+    ) -> AsyncIterator[bytes]:
+        """The bytes from ``start`` to before ``end``, in chunks.
+
+        :raises FileNotFoundError: there is no such object.
+        """
+        ...
+
+    async def write(
+        self,
+        at: Location,
+        chunks: AsyncIterable[bytes],
+        chunk_bytes: int = CHUNK_BYTES,
+        concurrency: int = CONCURRENCY,
+    ) -> None:
+        """Make an object of these bytes; it appears whole, or, when anything fails, not at all."""
+        ...
+
+    def list(self, at: Location) -> AsyncIterator[ObjectInfo]:
+        """Every object below a key, at any depth, in an order that does not change; nothing when there is none."""
+        ...
+
+
+def store_for(at: Location) -> ObjectStore:
+    """The store that serves a location.
+
+    :raises ImportError: the package for its cloud is not installed.
+    """
+    if at.kind == "local":
+        from flyte.storage._local import LOCAL
+
+        return LOCAL
+    if at.kind == "memory":
+        from flyte.storage._memory import MEMORY
+
+        return MEMORY
+    from flyte.storage._clouds import cloud_store
+
+    return cloud_store(at)

@@ -1,0 +1,79 @@
+"""What only files of this machine have: permissions, links, names that are left out."""
+
+import os
+
+import pytest
+
+from flyte import storage
+from flyte.storage._local import PART
+from flyte.storage._transfer import list_objects
+
+
+async def names_below(folder):
+    return [relative async for _, relative, _ in list_objects(str(folder))]
+
+
+async def test_links_are_followed_and_circles_refused(tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x").write_text("x")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "other")
+    assert await names_below(tmp_path / "folder") == ["link/x"]
+    (tmp_path / "other" / "back").symlink_to(tmp_path / "folder")
+    with pytest.raises(ValueError, match="leads back"):
+        await names_below(tmp_path / "folder")
+
+
+async def test_a_dangling_link_is_named(tmp_path):
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="gone"):
+        await names_below(tmp_path)
+
+
+async def test_unfinished_files_are_not_listed(tmp_path):
+    (tmp_path / f".x.123{PART}").write_text("half")
+    (tmp_path / "x").write_text("whole")
+    assert await names_below(tmp_path) == ["x"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may do anything")
+async def test_no_permission(tmp_path):
+    (tmp_path / "x").write_text("x")
+    (tmp_path / "x").chmod(0)
+    with pytest.raises(PermissionError, match=str(tmp_path / "x")):
+        _ = [chunk async for chunk in storage.get_stream(str(tmp_path / "x"))]
+
+
+async def test_a_file_does_not_replace_a_folder(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match="folder"):
+        await storage.put_stream(b"x", to_path=str(tmp_path / "folder"))
+    assert os.listdir(tmp_path) == ["folder"] and os.listdir(tmp_path / "folder") == []
+
+
+async def test_a_file_is_not_a_folder(tmp_path):
+    (tmp_path / "x").write_text("x")
+    with pytest.raises(NotADirectoryError, match="leave out recursive"):
+        await storage.put(str(tmp_path / "x"), str(tmp_path / "y"), recursive=True)
+
+
+async def test_copying_onto_itself_keeps_the_file(tmp_path):
+    (tmp_path / "x").write_text("x")
+    await storage.put(str(tmp_path / "x"), str(tmp_path / "x"))
+    assert (tmp_path / "x").read_text() == "x"
+
+
+async def test_arguments_that_cannot_be(tmp_path):
+    (tmp_path / "x").write_text("x")
+    with pytest.raises(ValueError, match="chunk_size=0"):
+        await storage.put(str(tmp_path / "x"), str(tmp_path / "y"), chunk_size=0)
+    with pytest.raises(ValueError, match=r"mode='ab'.*appended"):
+        await storage.open(str(tmp_path / "x"), "ab")
+    with pytest.raises(TypeError, match="'anon'"):
+        await storage.exists(str(tmp_path / "x"), anon=True)
+    with pytest.raises(ValueError, match="not both"):
+        await storage.put_stream(b"", name="a", to_path="b")
+    with pytest.raises(ValueError, match="lead outside"):
+        await storage.put_stream(b"", name="../a")
+    with pytest.raises(AttributeError, match="obstore, not fsspec"):
+        _ = storage.get_underlying_filesystem
