@@ -59,7 +59,9 @@ class RunGroup(TextGroup):
     def resolve_command(self, ctx: "Context", args: list[str]) -> "tuple[str | None, Command | None, list[str]]":
         """The task named first in ``args``, and what is left for it."""
         args = self._read_between(ctx, args)
-        if not args and not ctx.resilient_parsing:
+        if not args:
+            if ctx.resilient_parsing:  # completing: the name of a task comes next
+                return None, None, []
             from . import _launch
             from ._target import HELLO_TASK
 
@@ -67,7 +69,7 @@ class RunGroup(TextGroup):
                 return HELLO_TASK, _launch.command_of(ctx, HELLO_TASK), args
             _launch.list_tasks(ctx)
             raise typer.Exit
-        first = args[0] if args else ""
+        first = args[0]
         if first.startswith("-") and not ctx.resilient_parsing:
             from . import _launch
             from ._target import HELLO_TASK
@@ -88,6 +90,8 @@ class RunGroup(TextGroup):
                 break
             if not equals:
                 if len(args) < 2:
+                    if ctx.resilient_parsing:
+                        return []
                     ctx.fail(f"Option {option!r} requires an argument.")
                 value, args = args[1], args[1:]
             ctx.params[BETWEEN[option]] = value

@@ -20,11 +20,16 @@ def completions(folder, line: str) -> list[str]:
         ("flyte ", ["run"]),
         ("flyte run --o", ["--output"]),
         ("flyte run s", ["shop.py", "sub/"]),
-        ("flyte run sub/", ["sub/flow.py"]),
+        ("flyte run sub/", ["sub/flow.py", "sub/inner.py"]),
         ("flyte run hel", ["hello"]),
         ("flyte run shop.py ", ["square", "main", "variable", "pair", "nothing", "child", "failing"]),
         ("flyte run shop.py ma", ["main"]),
         ("flyte run shop ma", ["main"]),
+        ("flyte -vv run -p x shop.py ma", ["main"]),
+        ("flyte run shop.py -p x ma", ["main"]),
+        ("flyte run shop.py -p m", []),  # the value of an option, not a task
+        ("flyte run shop.py -p x ", ["square", "main", "variable", "pair", "nothing", "child", "failing"]),
+        ("flyte run --root-dir sub inner ", ["only"]),
         ("flyte run hello ", ["square", "main"]),
         ("flyte run shop.py main --", ["--n", "--color", "--my-scale", "--loud", "--help"]),
         ("flyte run --name x shop.py main --my", ["--my-scale"]),
@@ -34,6 +39,7 @@ def completions(folder, line: str) -> list[str]:
 def test_completion(folder, line, expected):
     (folder / "sub").mkdir()
     (folder / "sub" / "flow.py").write_text("def broken(:\n")
+    (folder / "sub" / "inner.py").write_text("@env.task\ndef only(): ...\n")
     assert completions(folder, line) == expected
 
 
