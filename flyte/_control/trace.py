@@ -1,9 +1,6 @@
 """Traced functions as steps of an action: their names, and the context that their bodies run in."""
 
-import ast
 import hashlib
-import inspect
-import textwrap
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,6 +8,7 @@ from weakref import WeakKeyDictionary
 from flyte._core.context import TaskContext, current
 from flyte._core.identity import hash_data
 from flyte._core.interface import NativeInterface
+from flyte._definition.cache import dump_of_source
 from flyte._definition.discovery import code_bytes
 from flyte.errors import RuntimeSystemError
 
@@ -45,8 +43,7 @@ def begin_trace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
 def _compile(function: Callable[..., Any]) -> tuple[str, str, Boundary]:
     name = function.__name__
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-        body = ast.dump(tree).encode()
+        body = dump_of_source(function).encode()
     except (OSError, TypeError, SyntaxError):  # typed at a prompt or generated: there is no source to read
         body = code_bytes(function.__code__)
     # Identity of a trace: its name and the hash of its syntax tree (wire-protocol section 6.2).

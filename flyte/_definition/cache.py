@@ -123,22 +123,42 @@ def _hash_of_source(func: Callable[..., Any]) -> "_Hash":
     import hashlib
 
     try:
-        source = textwrap.dedent(inspect.getsource(func))
-        tree = ast.parse(source)
+        tree = dump_of_source(func)
     except (OSError, TypeError, SyntaxError) as error:  # no file (REPL, exec), built-in, or a lambda inside a call
         raise OSError(
             f"cache='auto' takes its version from the source of {getattr(func, '__qualname__', func)!r}, which cannot "
             f"be read ({error}); give a version with Cache('auto', version_override='1')"
         ) from error
-    return hashlib.sha256(ast.dump(tree).encode())
+    return hashlib.sha256(tree.encode())
+
+
+def dump_of_source(func: Callable[..., Any]) -> str:
+    """The syntax tree of a function's source, as text; comments and blank lines leave no trace in it.
+
+    :raises OSError: there is no source.
+    :raises TypeError: it is not a Python function.
+    :raises SyntaxError: its source is part of a larger expression.
+    """
+    source = textwrap.dedent(inspect.getsource(func))
+    for _ in range(_PARSED_AT_MOST):
+        try:
+            return ast.dump(ast.parse(source))
+        except SystemError:
+            # Python 3.11 counts the depth of a tree in one place for the whole interpreter: when the garbage collector
+            # runs a finalizer that parses something too (formatting a traceback does), the outer count is wrong.
+            continue
+    return ast.dump(ast.parse(source))
+
+
+_PARSED_AT_MOST = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
     """When outputs of an earlier run may stand for those of a new one.
 
-    :param behavior: ``"auto"``: when version and inputs are the same; ``"override"``: run, and replace what is kept;
-        ``"disable"``: always run. ``enable``, ``enabled``, ``on``, ``true``, ``yes`` mean auto; ``off``, ``no``,
+    :param behavior: ``"auto"``: when version and inputs are the same; ``"override"``: likewise, but the version is
+        ``version_override`` alone, whatever the code; ``"disable"``: always run. ``enable``, ``enabled``, ``on``, ``true``, ``yes`` mean auto; ``off``, ``no``,
         ``none``, ``false`` mean disable.
     :param version_override: the version, instead of asking the policies.
     :param serialize: of calls at the same time with the same inputs, let one run and the others wait for it.
@@ -189,13 +209,16 @@ class Cache:
         It is ``version_override``, or else the sha256, in hex, of the policies' versions one after the other.
 
         :param params: what the policies look at.
-        :raises ValueError: neither ``version_override`` nor ``params``, or a policy cannot tell.
+        :raises ValueError: neither ``version_override`` nor ``params``; ``"override"`` without a version; or a policy
+            cannot tell.
         :raises OSError: the default policy could not read the function's source.
         """
         if not self.is_enabled():
             return ""
         if self.version_override is not None:
             return self.version_override
+        if self.behavior == "override":
+            raise ValueError("Cache('override') keeps results under a version of yours: give it a version_override")
         if params is None:
             raise ValueError(
                 f"Cache({self.behavior!r}) has no version: give version_override, or call get_version() with the "

@@ -6,6 +6,7 @@ from types import CodeType
 from typing import Any
 
 from flyte._core.code_bundle import CodeBundle
+from flyte._core.log import logger
 
 from .cache import Cache, FunctionBodyPolicy, VersionParameters
 from .task import TaskTemplate
@@ -27,9 +28,12 @@ def discovery_version(task: TaskTemplate[Any, Any, Any], bundle: CodeBundle | No
     if func is None:
         return (cache.version_override or "") if cache.is_enabled() else ""
     parameters: VersionParameters[..., Any] = VersionParameters(func=func, image=None)
-    try:
-        if cache.is_enabled():
+    if cache.is_enabled():
+        try:
             return cache.get_version(parameters)
+        except Exception as error:  # a policy is the user's code: whatever it raises, the task still needs a name
+            logger.debug("the version of task %r follows from its body alone: %s", task.name, error)
+    try:
         return FunctionBodyPolicy().get_version("", parameters)
     except (OSError, TypeError):  # typed at a prompt or generated: there is no source to read
         code = getattr(inspect.unwrap(func), "__code__", None)

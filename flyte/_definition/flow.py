@@ -176,11 +176,13 @@ async def _map(
                 result = error
             yield result
     finally:
-        left = [t for t in window if not t.done()]
-        for t in left:
-            t.cancel()
-        if left:
-            await asyncio.wait(left)
+        for call_of_item in window:
+            call_of_item.cancel()
+        if window:
+            await asyncio.wait(window)
+        for call_of_item in window:
+            if not call_of_item.cancelled():
+                call_of_item.exception()  # seen: nobody will ask for the results after the first failure
 
 
 def _iterate_from_thread(context: TaskContext, items: AsyncIterator[Any]) -> Iterator[Any]:
