@@ -8,6 +8,7 @@ The map of the house, from the ground up (an import goes down or stays in its ro
 ``syncify``           one sync face over async code
 ``storage``           files and objects by URI: local, S3, Google Cloud, Azure, memory
 ``types``             the type engine: Python values to and from Flyte literals
+``report``            the page that a task fills while it runs
 ``_definition``       what a user declares: environments, tasks, images, resources, policies, map and trace
 ``io``                File and Dir: big values, passed by reference
 ``_wire``             definitions in the words of flyteidl2

@@ -36,7 +36,7 @@ def run_python(code: str, blocked: list[str] | None = None) -> str:
 
 
 @pytest.mark.parametrize(
-    "module", ["flyte", "flyte.extend", "flyte.types", "flyte.errors", "flyte.models", "flyte.syncify"]
+    "module", ["flyte", "flyte.extend", "flyte.types", "flyte.errors", "flyte.models", "flyte.report", "flyte.syncify"]
 )
 def test_nothing_heavy_is_loaded(module):
     loaded = run_python(f"""

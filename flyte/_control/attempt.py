@@ -29,6 +29,7 @@ from flyte.errors import (
     RuntimeUserError,
     user_error_from,
 )
+from flyte.report._current import reporting
 from flyte.types._engine import generation
 from flyte.types._interface import interface_hash
 
@@ -62,6 +63,7 @@ class Plan:
         "overhead_bytes",
         "plain",
         "positional",
+        "report",
         "retries",
         "secrets",
         "supervised",
@@ -90,6 +92,7 @@ class Plan:
         self.by_name = self.positional < len(self.boundary.names)
         self.env_vars: Mapping[str, str] = task.env_vars or {}
         self.secrets = secrets_from_request(task.secrets)
+        self.report = task.report
         self.retries: RetryStrategy = task.retries  # type: ignore[assignment]  # normalised by the template
         self.timeout = timeout_from_request(task.timeout)
         self.supervised = self.timeout is not None or self.retries.count > 0
@@ -137,8 +140,10 @@ async def run_attempt(
     failure: BaseException | None = None
     result: Any = None
     try:
-        if variables or plan.env_vars or plan.secrets:
+        if variables or plan.env_vars or plan.secrets or plan.report:
             with ExitStack() as stack:
+                if plan.report:
+                    stack.enter_context(reporting(context))
                 stack.enter_context(environment({**variables, **plan.env_vars}))
                 if plan.secrets:
                     stack.enter_context(environment(secret_environment(plan.name, plan.secrets)))

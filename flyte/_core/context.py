@@ -7,7 +7,7 @@ what all actions of a run share. There is no global state beside it, so any numb
 import asyncio
 import pathlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ from .clock import Clock, SystemClock
 from .code_bundle import CodeBundle
 from .controller import Controller, Recorder
 from .identity import ActionID, child_name
+from .registry import Registry
 
 Mode = Literal["local", "remote", "hybrid"]
 
@@ -174,10 +175,15 @@ class TaskContext:
     @property
     def task_action(self) -> ActionID:
         """Identity of the running task's action, also inside a traced function."""
+        return self.task_context.action
+
+    @property
+    def task_context(self) -> "TaskContext":
+        """The running task's context: this one, unless it is of a traced function."""
         context = self
         while context.in_trace and context.parent is not None:
             context = context.parent
-        return context.action
+        return context
 
     @property
     def group_data(self) -> GroupData | None:
@@ -246,8 +252,18 @@ class TaskContext:
 
     @property
     def report(self) -> Any:
-        """Not available yet."""
-        raise NotImplementedError("ctx().report is not available in this version of flyte")
+        """The running task's report, a :class:`flyte.report.Report`; made when it is first asked for."""
+        context = self.task_context
+        calls = context.calls
+        if calls.report is None:
+            make = makers.find("report")
+            if make is None:
+                raise RuntimeError("ctx().report needs flyte.report, which was not imported")
+            report = make(context)
+            with _lock:  # two threads of a sync body may ask at once
+                if calls.report is None:
+                    calls.report = report
+        return calls.report
 
     @property
     def compiled_image_cache(self) -> None:
@@ -281,7 +297,7 @@ class Calls:
     :param owner: the calls of the action's parent, which takes over what still runs when the action has succeeded.
     """
 
-    __slots__ = ("_running", "_sequences", "closed", "owner", "succeeded")
+    __slots__ = ("_running", "_sequences", "closed", "owner", "report", "succeeded")
 
     def __init__(self, owner: "Calls | None") -> None:
         self.owner = owner
@@ -289,6 +305,8 @@ class Calls:
         """The action was cancelled, failed or ran out of time: it may start nothing more."""
         self.succeeded = False
         """The action has ended well; what it left running is its parent's."""
+        self.report: Any = None
+        """The action's report, once it was asked for; kept here because all variants of a context share it."""
         self._sequences: dict[tuple[str, str, str | None], int] | None = None
         self._running: set[asyncio.Task[Any]] | None = None
 
@@ -325,6 +343,9 @@ class Calls:
         """Children that have not ended."""
         return [task for task in list(self._running or ()) if not task.done()]
 
+
+makers: Registry[str, Callable[[TaskContext], Any]] = Registry("maker of a context's field")
+"""Fields of a context whose types live on higher floors -> what makes their values; those floors register it."""
 
 _NOTHING: dict[str, Any] = {}
 _lock = threading.Lock()
