@@ -148,7 +148,7 @@ def _metadata(task: AnyTask, sctx: SerializationContext, images: ImageCache | No
         runtime=tasks_pb2.RuntimeMetadata(
             type=tasks_pb2.RuntimeMetadata.RuntimeType.FLYTE_SDK, version=VERSION, flavor="python"
         ),
-        retries=_retries(retries),
+        retries=_retries(task, retries),
         discovery_version=_version(task, cache, bundle),
         interruptible=bool(task.interruptible),
         cache_serializable=cache.serialize,
@@ -197,11 +197,11 @@ def _ignored(task: AnyTask, cache: Cache) -> tuple[str, ...]:
     return ignored
 
 
-def _retries(retries: RetryStrategy) -> literals_pb2.RetryStrategy:
+def _retries(task: AnyTask, retries: RetryStrategy) -> literals_pb2.RetryStrategy:
     message = literals_pb2.RetryStrategy(retries=retries.count)
     backoff = retries.backoff
     if isinstance(backoff, Backoff):
-        message.backoff.base.FromTimedelta(backoff.base)
+        message.backoff.base.CopyFrom(duration(task, "the base of its backoff", backoff.base.total_seconds()))
         message.backoff.factor = backoff.factor
         if backoff.cap is not None:
             # The protocol's longest duration is 10,000 years; Python's is longer.
