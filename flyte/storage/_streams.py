@@ -135,6 +135,11 @@ class AsyncReadableFile(Generic[D]):
         await self.close()
 
     async def _bytes(self, want: int) -> bytes:
+        if want < 0 and self._at.kind in ("local", "memory") and self._offset == len(self._buffer):
+            # All that is left is wanted, from a place that gives it at once.
+            await self._stop()
+            left = max(self._size_bytes - self._position, self._chunk_bytes)
+            self._chunks = self._store.read(self._at, self._position, None, left)
         parts, count = [], 0
         while (want < 0 or count < want) and await self._fill():
             stop = len(self._buffer) if want < 0 else min(len(self._buffer), self._offset + want - count)
@@ -215,10 +220,15 @@ class AsyncWritableFile(Generic[D]):
         if isinstance(data, str) != self._text:
             takes = "str; open it as 'wb' to write bytes" if self._text else "bytes; open it as 'w' to write text"
             raise TypeError(f"{self._at.uri!r} takes {takes}, but got {type(data).__name__}")
-        view = memoryview(data.encode() if isinstance(data, str) else data).cast("B")
+        encoded = data.encode() if isinstance(data, str) else data
+        view = memoryview(encoded).cast("B")
         if self._update is not None:
             self._update(view)
         self._position += len(view)
+        if type(encoded) is bytes and len(encoded) >= self._chunk_bytes and not self._pending:
+            # Large, and nobody can change it: handed on as it is.
+            await self._hand(encoded)
+            return len(data)
         while view:
             room = self._chunk_bytes - len(self._pending)
             self._pending += view[:room]
