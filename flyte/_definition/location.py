@@ -75,7 +75,8 @@ def _variable(task: Any) -> str:
     else:
         # The decorated function is usually under its own name; a task can also be kept under another.
         for candidate in (name, *vars(module)):
-            if getattr(vars(module).get(candidate), "func", None) is task.func:
+            value = vars(module).get(candidate)
+            if isinstance(value, type(task)) and value.func is task.func and value.name == task.name:
                 return candidate
     raise DeploymentError(
         f"task {task.name!r}: no variable of module {func.__module__!r} holds it, so a container could not load it; "

@@ -92,6 +92,10 @@ async def plain(x: int) -> int:
     return x
 
 
+elsewhere = flyte.TaskEnvironment(name="elsewhere", image=IMAGE)
+shared = elsewhere.task(plain.func)
+
+
 @env.task
 async def nothing() -> None:
     pass

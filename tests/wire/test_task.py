@@ -390,6 +390,12 @@ def test_module_relative_to_root():
     assert args[-4:] == ["mod", "tests.wire.definitions", "instance", "plain"]
 
 
+def test_one_function_in_two_environments():
+    """Each is found by the variable that holds it, which is not always the function's name."""
+    assert list(spec_of(D.shared).task_template.container.args)[-1] == "shared"
+    assert list(spec_of(D.plain.override(retries=1)).task_template.container.args)[-1] == "plain"
+
+
 def test_a_resolver_of_the_users():
     class Resolver:
         import_path = "my.Resolver"
