@@ -17,8 +17,8 @@ The map of the house, from the ground up (an import goes down or stays in its ro
 ``cli``               the ``flyte`` command
 ====================  ==============================================================================================
 
-This module, ``flyte.extend``, ``flyte.models``, ``flyte.types``, ``flyte.io`` and ``flyte.storage`` only hand names
-on; each is loaded when first used.
+This module, ``flyte.extend``, ``flyte.models``, ``flyte.types``, ``flyte.report``, ``flyte.io`` and ``flyte.storage``
+only hand names on; each is loaded when first used.
 """
 
 from typing import TYPE_CHECKING

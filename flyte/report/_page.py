@@ -43,7 +43,8 @@ img, svg { max-width: 100%; height: auto; }
 
 _LIBRARY_CHARACTERS = 200_000
 """A script at least this long is a library, as figures bring along; that of plotly has some 5 million."""
-_SCRIPT = re.compile(r"<script\b[^>]*>.*?</script>", re.DOTALL | re.IGNORECASE)
+_SCRIPT = re.compile(r"<script\b[^>]*>", re.IGNORECASE)
+_END = "</script>"
 
 
 def page(title: str, tabs: Mapping[str, str]) -> str:
@@ -93,14 +94,17 @@ def _each_library_once(body: str) -> str:
     if len(body) < 2 * _LIBRARY_CHARACTERS:
         return body
     seen: set[str] = set()
-
-    def keep(script: re.Match[str]) -> str:
-        text = script[0]
-        if len(text) < _LIBRARY_CHARACTERS:
-            return text
-        if text in seen:
-            return ""
-        seen.add(text)
-        return text
-
-    return _SCRIPT.sub(keep, body)
+    kept: list[str] = []
+    done = 0
+    start = _SCRIPT.search(body)
+    while start is not None:
+        end = body.find(_END, start.end()) + len(_END)
+        if end < len(_END):  # never closed; a browser takes the rest as its text
+            break
+        if end - start.start() >= _LIBRARY_CHARACTERS:
+            script = body[start.start() : end]
+            kept.append(body[done : start.start() if script in seen else end])
+            seen.add(script)
+            done = end
+        start = _SCRIPT.search(body, end)
+    return "".join([*kept, body[done:]])

@@ -69,6 +69,17 @@ def test_the_empty_first_tab_is_left_out():
     assert re.findall(r"<label [^>]*>(.*?)</label>", report.get_final_report()) == ["main", "b", "a"]
 
 
+def test_only_a_repeated_library_is_left_out():
+    """Short scripts may be meant to run twice; what is never closed, or differs, stays as it is."""
+    library, other = (f"<script>/* {letter * 300_000} */</script>" for letter in "ab")
+    short = "<script>again()</script>"
+    report = flyte.report.Report("r")
+    for piece in (library, short, "<p>1</p>", other, library, short, "<p>2</p>", library, "<script>open"):
+        report.get_tab("main").log(piece)
+    expected = [library, short, "<p>1</p>", other, "", short, "<p>2</p>", "", "<script>open"]
+    assert "<main>\n" + "\n".join(expected) + "\n</main>" in report.get_final_report()
+
+
 def test_exactly_the_first_tab_is_open_and_each_button_has_its_label():
     page = pages()["tabs"].get_final_report()
     buttons = re.findall(r'<input type="radio" name="flyte-tab" id="(\S+)"( checked)?>', page)
