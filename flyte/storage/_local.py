@@ -60,7 +60,10 @@ class LocalStore:
         with replacing(at) as part:
             with open(part, "wb", 0) as file:  # noqa: ASYNC230 (opening a new file does not wait; writing does)
                 async for chunk in chunks:
-                    await _in_thread(_write_all, file.fileno(), chunk)
+                    try:
+                        await _in_thread(_write_all, file.fileno(), chunk)
+                    except OSError as error:  # no space left
+                        raise of_system(at, error) from error
 
     async def list(self, at: Location) -> AsyncIterator[ObjectInfo]:
         """Every file below a folder, following links.
@@ -144,20 +147,23 @@ def replacing(at: Location) -> Iterator[str]:
     try:
         if folder:
             os.makedirs(folder, exist_ok=True)
-        if os.path.isdir(at.key) or at.key.endswith("/"):
-            raise is_folder(at, "a file cannot take its place; name a file")
-        try:
-            yield part
-            os.replace(part, at.key)
-        except BaseException:
-            # Also on cancellation: nothing half written is left behind.
-            if os.path.lexists(part):
-                os.unlink(part)
-            raise
+        if not os.path.isdir(at.key) and not at.key.endswith("/"):
+            os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
-        if error.filename is None and error.errno is None:
-            raise  # one of ours already
         raise of_system(at, error) from error
+    if not os.path.lexists(part):
+        raise is_folder(at, "a file cannot take its place; name a file")
+    try:
+        yield part  # what is raised here may be of the user's own, and stays as it is
+        try:
+            os.replace(part, at.key)
+        except OSError as error:
+            raise of_system(at, error) from error
+    except BaseException:
+        # Also on cancellation: nothing half written is left behind.
+        if os.path.lexists(part):
+            os.unlink(part)
+        raise
 
 
 def copy_file(source: Location, target: Location) -> None:
@@ -169,7 +175,10 @@ def copy_file(source: Location, target: Location) -> None:
     if os.path.exists(target.key) and os.path.samefile(source.key, target.key):
         return
     with replacing(target) as part:
-        shutil.copyfile(source.key, part)
+        try:
+            shutil.copyfile(source.key, part)
+        except OSError as error:
+            raise of_system(source if error.filename == source.key else target, error) from error
 
 
 LOCAL = LocalStore()

@@ -79,6 +79,13 @@ async def test_a_failing_writer_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path) == [] and target.hash is None
 
 
+def test_an_error_of_the_body_stays_as_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        with File(path=str(tmp_path / "x")).open_sync("w"):
+            (tmp_path / "elsewhere").read_text()
+    assert caught.value.filename == str(tmp_path / "elsewhere") and os.listdir(tmp_path) == []
+
+
 def test_download_targets(hello, tmp_path):
     made = File(path=str(hello))
     assert made.download_sync() == str(hello)

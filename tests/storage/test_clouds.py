@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -83,3 +85,49 @@ async def test_a_key_that_leads_outside_is_refused(s3_endpoint, s3, tmp_path):
     assert not (tmp_path / "escaped").exists()
     with pytest.raises((ValueError, OSError)):
         _ = [found async for found in list_objects(f"{s3}/folder")]
+
+
+async def test_an_object_that_changes_while_it_is_read(s3):
+    uri = f"{s3}/x"
+    await storage.put_stream(b"a" * 50_000, to_path=uri)
+    chunks = storage.get_stream(uri, chunk_size=1000)
+    assert await anext(chunks) == b"a" * 1000
+    await storage.put_stream(b"b" * 50_000, to_path=uri)
+    with pytest.raises(OSError, match=r"/x' was changed while it was read"):
+        _ = [chunk async for chunk in chunks]
+
+
+async def test_no_permission():
+    class Refuses(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b"<Error><Code>AccessDenied</Code></Error>"
+            self.send_response(403)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET
+
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refuses)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    settings = storage.S3(
+        endpoint=f"http://127.0.0.1:{server.server_port}", access_key_id="k", secret_access_key="s", retries=0
+    )
+    try:
+        with configured.override(settings):
+            for operation in (storage.exists("s3://bucket/x"), storage.put_stream(b"x", to_path="s3://bucket/x")):
+                with pytest.raises(PermissionError, match=r"s3://bucket/x': no permission"):
+                    await operation
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()

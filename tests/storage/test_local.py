@@ -51,6 +51,26 @@ async def test_a_file_does_not_replace_a_folder(tmp_path):
     assert os.listdir(tmp_path) == ["folder"] and os.listdir(tmp_path / "folder") == []
 
 
+async def test_a_file_where_a_folder_is_needed(tmp_path):
+    (tmp_path / "x").write_text("x")
+    with pytest.raises((FileExistsError, NotADirectoryError), match="x/y"):
+        await storage.put_stream(b"x", to_path=str(tmp_path / "x" / "y"))
+
+
+async def test_a_full_device_is_named(tmp_path):
+    # A limit on the size of files stands for a disk that is full.
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match=f"{tmp_path}/x.*too large"):
+            await storage.put_stream(b"x" * 5000, to_path=str(tmp_path / "x"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(tmp_path) == []
+
+
 async def test_a_file_is_not_a_folder(tmp_path):
     (tmp_path / "x").write_text("x")
     with pytest.raises(NotADirectoryError, match="leave out recursive"):
