@@ -14,9 +14,9 @@ env = flyte.TaskEnvironment(name="report")
 
 def curve(losses: list[float]) -> bytes:
     """A small picture; a figure of matplotlib or plotly goes into a report with flyte.report.figure(...)."""
-    points = " ".join(f"{20 * i},{100 - 100 * loss:.0f}" for i, loss in enumerate(losses))
+    points = " ".join(f"{2 + 196 * i / len(losses):.0f},{98 - 96 * loss:.0f}" for i, loss in enumerate(losses))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {20 * len(losses)} 100" width="400">'
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 100" width="400" height="200">'
         f'<polyline points="{points}" fill="none" stroke="slateblue" stroke-width="2"/></svg>'
     ).encode()
 

@@ -88,15 +88,17 @@ def test_exactly_the_first_tab_is_open_and_each_button_has_its_label():
 
 
 def test_what_a_browser_shows(tmp_path):
-    """The layout as Chromium computes it: only the chosen tab has a height, and another is chosen by keyboard rules."""
+    """The layout as Chromium computes it: the chosen tab is shown whole, the others not at all."""
     if CHROMIUM is None:
         pytest.skip("no chromium is installed")
     report = pages()["tabs"]
     report.get_tab("probe").log(
         "<p>probe</p><pre id='out'></pre><script>addEventListener('load', () => {"
-        "const heights = () => [...document.querySelectorAll('.flyte-tabs > section')].map(s => s.clientHeight > 0);"
-        "const before = heights(); document.getElementById('flyte-tab-2').click();"
-        "document.getElementById('out').textContent = JSON.stringify([before, heights()]);});</script>"
+        "const whole = s => getComputedStyle(s).visibility === 'visible' && 0 < s.scrollHeight"
+        " && s.scrollHeight <= s.clientHeight;"
+        "const shown = () => [...document.querySelectorAll('.flyte-tabs > section')].map(whole);"
+        "const before = shown(); document.getElementById('flyte-tab-2').click();"
+        "document.getElementById('out').textContent = JSON.stringify([before, shown()]);});</script>"
     )
     path = tmp_path / "report.html"
     path.write_text(report.get_final_report(), encoding="utf-8")
