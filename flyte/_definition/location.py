@@ -75,7 +75,7 @@ def _variable(task: Any) -> str:
     else:
         # The decorated function is usually under its own name; a task can also be kept under another.
         for candidate in (name, *vars(module)):
-            value = vars(module).get(candidate)
+            value: Any = vars(module).get(candidate, module)
             if isinstance(value, type(task)) and value.func is task.func and value.name == task.name:
                 return candidate
     raise DeploymentError(
