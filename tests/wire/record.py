@@ -2,8 +2,9 @@
 
     python tests/wire/record.py
 
-The interpreter, which needs the kubernetes package as well, says which package it is. What changes with the Python release or the package's own is replaced by a
-word in angle brackets: the version of the SDK, and versions that are a hash of a function's syntax tree.
+The interpreter, which needs the kubernetes package as well, says which package it is. What changes with the Python
+release or the package's own is replaced by a word in angle brackets: the version of the SDK, and versions that are a
+hash of a function's syntax tree.
 """
 
 import importlib.util
