@@ -217,3 +217,14 @@ def test_the_size_does_not_count_as_inline(tmp_path):
 
     result = flyte.run(passes, File.from_local_sync(tmp_path / "large")).result
     assert Path(result.path).stat().st_size == 100 * 1024 * 1024
+
+
+class Holder(BaseModel):
+    file: File
+
+
+def test_a_field_takes_a_file_of_any_parameter():
+    sent = Holder(file=File[str](path="/a", hash="h"))
+    assert type(sent.file) is File[str]
+    taken, _ = codec_for(Holder).transfer(sent)
+    assert type(taken.file) is File and (taken.file.path, taken.file.hash) == ("/a", "h")
