@@ -76,29 +76,41 @@ def _fetch(bundle: CodeBundle, uri: str, source: str, destination: str) -> str |
         key = hashlib.md5(f"{uri}\0{bundle.computed_version}".encode(), usedforsecurity=False).hexdigest()
         name = os.path.basename(source)
         path = destination if bundle.tgz is not None else os.path.join(destination, name)
-        marker = os.path.join(destination, f".flyte-bundle-{key}")
+        # One marker for each place: another bundle that is put there takes it over.
+        marker = os.path.join(destination, ".flyte-bundle" if bundle.tgz is not None else f".flyte-bundle-{name}")
         with open(os.path.join(destination, ".flyte-bundle.lock"), "ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return None
-            if os.path.exists(marker) and os.path.exists(path):
+            if os.path.exists(path) and _said_by(marker) == key:
                 return path
+            if os.path.exists(marker):
+                os.unlink(marker)  # what is written halfway is neither bundle
             if bundle.tgz is not None:
                 unpack(source, destination)
             else:
                 _copy_pickle(source, path)
-            with open(marker, "wb"):
-                pass
+            with open(marker, "w", encoding="ascii") as written:
+                written.write(key)
             return path
     except (OSError, ValueError, EOFError, tarfile.TarError, zlib.error) as error:
         raise CodeBundleError(f"code bundle {uri!r} cannot be used: {str(error) or type(error).__name__}") from error
 
 
+def _said_by(marker: str) -> str | None:
+    try:
+        with open(marker, encoding="ascii") as written:
+            return written.read()
+    except FileNotFoundError:
+        return None
+
+
 def _copy_pickle(source: str, path: str) -> None:
-    with gzip.open(source) as content:
-        while content.read(1 << 20):  # damage is found here, not when the task is loaded
-            pass
+    if source.endswith(".gz"):
+        with gzip.open(source) as content:
+            while content.read(1 << 20):  # damage is found here, not when the task is loaded
+                pass
     if os.path.exists(path) and os.path.samefile(source, path):
         return
     unfinished = f"{path}.{os.getpid()}.part"

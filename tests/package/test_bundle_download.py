@@ -201,6 +201,31 @@ async def test_fetched_once_and_importable(tmp_path, as_uri):
     assert sys.path.count(bundle.destination) == 1
 
 
+async def test_another_bundle_in_the_same_place_takes_it_over(tmp_path):
+    (tmp_path / "project").mkdir()
+    bundles = []
+    for text in ("first", "second"):
+        (tmp_path / "project/t.txt").write_text(text)
+        bundles.append(project(tmp_path, files=1))
+    for bundle, text in (*zip(bundles, ("first", "second"), strict=True), (bundles[0], "first")):
+        await download_code_bundle(bundle)
+        assert (tmp_path / "new/dest/t.txt").read_text() == text
+
+
+async def test_a_pickle_is_fetched_as_it_is(tmp_path):
+    for name, content in (("a.pkl", b"any"), ("b.pkl.gz", gzip.compress(b"any"))):
+        (tmp_path / name).write_bytes(content)
+        bundle = CodeBundle(computed_version="v", destination=str(tmp_path / "out"), pkl=str(tmp_path / name))
+        fetched = await download_code_bundle(bundle)
+        assert fetched.downloaded_path == tmp_path / "out" / name
+        assert fetched.downloaded_path.read_bytes() == content
+    (tmp_path / "c.pkl.gz").write_bytes(gzip.compress(b"any")[:-3])
+    bundle = CodeBundle(computed_version="v", destination=str(tmp_path / "out"), pkl=str(tmp_path / "c.pkl.gz"))
+    with pytest.raises(CodeBundleError, match=r"c\.pkl\.gz"):
+        await download_code_bundle(bundle)
+    assert not (tmp_path / "out/c.pkl.gz").exists()
+
+
 async def test_ten_at_once_cost_one(tmp_path, monkeypatch):
     bundle = project(tmp_path, files=200)
     unpacked = []
