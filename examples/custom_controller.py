@@ -17,13 +17,13 @@ env = flyte.TaskEnvironment(name="custom_controller")
 
 
 @env.task
-def square(x: int) -> int:
+async def square(x: int) -> int:
     return x * x
 
 
 @env.task
 async def total(xs: list[int]) -> int:
-    return sum(await asyncio.gather(*[square.aio(x) for x in xs]))
+    return sum(await asyncio.gather(*[square(x) for x in xs]))
 
 
 @env.task
