@@ -51,7 +51,7 @@ def build_bundle(
     :param style: see :func:`flyte._package.files.choose_files`.
     :param include: further files, folders and globs.
     :param allow_secrets: let files travel that look like secrets.
-    :param in_image: top-level modules from outside ``root`` that the image brings.
+    :param in_image: top-level modules that the image brings: importing them is no error though they do not travel.
     :param destination: where it is to be unpacked.
     :param state_folder: keeps what is known of the files; default ``$FLYTE_HOME`` or ``~/.flyte``.
     :raises CodeBundleError: nothing to pack, a secret that nobody asked for, a local import that would not travel; no
@@ -161,6 +161,8 @@ class _Project:
                 path not in travels for statement in imports for path in modules.files_of(file.path, statement)
             ) or any(modules.outside(statement) for statement in imports):
                 for statement in certain(self._content(file), guarded=style == "loaded_modules"):
+                    if statement[1].partition(".")[0] in in_image and not statement[0]:
+                        continue
                     for path in modules.files_of(file.path, statement):
                         if path in travels:
                             continue

@@ -168,6 +168,8 @@ def test_imports_that_would_not_travel(tmp_path, build, statement):
         assert words in str(caught.value)
     assert not (tmp_path / "out").exists()
     assert "app/gone.py" in build(include=["app/gone.py"]).files
+    if "from ." not in statement:
+        assert "app/gone.py" not in build(in_image=["app"]).files
     (root / ".flyteignore").write_text("main.py")
     assert build().files == [".flyteignore", ".gitignore", "app/__init__.py"]
 
