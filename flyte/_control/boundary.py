@@ -11,6 +11,7 @@ from typing import Any
 from flyte._core.interface import NativeInterface
 from flyte.errors import RuntimeDataValidationError, TypeTransformerFailedError
 from flyte.types._engine import codec_for, generation
+from flyte.types._references import ReferenceCodec
 from flyte.types._stored import dump_values, load_values
 
 _MEMO = "boundary"
@@ -104,6 +105,14 @@ class Boundary:
             received.append(value)
             size += len(data)
         return self._join(received), size
+
+    def reference_bytes(self, values: Sequence[Any]) -> int:
+        """How many bytes of the inputs are addresses of files and folders, which do not count as passed inline."""
+        return sum(
+            len(codec.transfer(value)[1])
+            for codec, value in zip(self.inputs, values, strict=True)
+            if isinstance(codec, ReferenceCodec)
+        )
 
     async def identify(self, values: Sequence[Any], ignored: frozenset[str]) -> bytes:
         """The canonical bytes of the inputs, without those that do not tell calls apart."""

@@ -56,7 +56,9 @@ class LocalController(Controller):
             values, data = boundary.take(plan.name, args, kwargs)
         inline_bytes = len(data) - plan.overhead_bytes
         if inline_bytes > plan.limit_bytes:
-            raise inline_breach(plan, inline_bytes)
+            inline_bytes -= boundary.reference_bytes(values)
+            if inline_bytes > plan.limit_bytes:
+                raise inline_breach(plan, inline_bytes)
         if plan.ignored:
             data = await boundary.identify(values, plan.ignored)
         inputs_hash = hash_data(data) if data else ""

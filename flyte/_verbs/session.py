@@ -83,6 +83,7 @@ def init(
     :param root_dir: folder that module names are relative to; the current one if not given.
     :param log_level: of the SDK's logger; default from ``LOG_LEVEL``, else WARNING.
     :param log_format: ``"console"`` or ``"json"``.
+    :param storage: credentials and options of the object store, such as ``flyte.storage.S3(...)``.
     :param endpoint: a control plane; not used by runs in this process.
     :raises NotImplementedError: an option that this version does not have.
     :raises TypeError: an option of the wrong type.
@@ -99,6 +100,12 @@ def init(
     for name, value in {"org": org, "project": project, "domain": domain, "endpoint": endpoint}.items():
         if value is not None and not isinstance(value, str):
             raise TypeError(f"flyte.init({name}=...) takes a string, but got {type(value).__name__} {value!r}")
+    if storage is not None:
+        from flyte.storage._config import Storage, configured
+
+        if not isinstance(storage, Storage):
+            raise TypeError(f"flyte.init(storage=...) takes a flyte.storage.Storage, but got {storage!r}")
+        configured.set_default(storage)
     _session.set_default(
         Session(
             org=org,

@@ -88,9 +88,24 @@ def _reader_of_one(annotation: Any) -> Reader:
             return Reader(partial(_read_member, members), "|".join(members), tuple(members))
         if (annotation.__module__, annotation.__name__) in _CONSTRUCTED:
             return Reader(partial(_read_leaf, annotation, annotation.__name__), f"<{annotation.__name__}>")
+        if kind := getattr(annotation, "__flyte_reference__", None):
+            return Reader(partial(_read_reference, annotation, kind), "<path>", hint="path or URI, or JSON")
         if issubclass(annotation, pathlib.PurePath):
             return Reader(partial(_read_leaf, annotation, "path"), "<path>")
     return _json_reader(annotation)
+
+
+def _read_reference(annotation: Any, kind: str, text: str) -> Any:
+    """A file or folder of :mod:`flyte.io` by its path or URI; JSON gives its other fields as well."""
+    if text.lstrip().startswith("{"):
+        return _json_reader(annotation).read(text)
+    if "://" not in text:
+        path = pathlib.Path(text).absolute()
+        if not (path.is_dir() if kind == "dir" else path.is_file()):
+            what = "folder" if kind == "dir" else "file"
+            raise BadValue(f"there is no {what} {text!r} here; give a path, a URI such as s3://bucket/key, or JSON")
+        text = str(path)
+    return annotation(path=text, name=text.rstrip("/").rpartition("/")[2])
 
 
 def _bare(annotation: Any) -> Any:

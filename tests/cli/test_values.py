@@ -294,3 +294,17 @@ def test_json_output_reads_back(annotation, strategy):
             assert reader.read(text) == value
 
     check()
+
+
+def test_a_file_or_folder_is_given_by_its_path(tmp_path, monkeypatch):
+    from flyte.io import Dir, File
+
+    (tmp_path / "data.txt").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    assert reader_of(File).read("data.txt") == File(path=str(tmp_path / "data.txt"), name="data.txt")
+    assert reader_of(File[str]).read("s3://bucket/key").path == "s3://bucket/key"
+    assert reader_of(File).read('{"path": "elsewhere"}').path == "elsewhere"
+    assert reader_of(Dir).read(".").path == str(tmp_path)
+    for wrong, kind in (("nope.txt", File), (".", File), ("data.txt", Dir)):
+        with pytest.raises(BadValue, match="there is no"):
+            reader_of(kind).read(wrong)

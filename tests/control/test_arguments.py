@@ -1,12 +1,14 @@
 """Arguments and results at a task's boundary: what is refused, before anything runs, and how it is said."""
 
 import asyncio
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 import flyte
 import flyte.errors
+from flyte.io import File
 
 env = flyte.TaskEnvironment(name="arguments")
 ran: list[object] = []
@@ -212,3 +214,21 @@ def test_a_type_registered_between_two_runs_is_used_by_the_second(monkeypatch: p
     TypeEngine.register(CelsiusTransformer())
     assert flyte.run(warm, Celsius(1.0)).result.degrees == 2.0
     assert carried == [1.0, 2.0]
+
+
+def test_files_do_not_count_as_passed_inline(tmp_path: Path):
+    """B6: a limit of ten bytes lets a file of any size through."""
+    (tmp_path / "large.bin").write_bytes(b"x" * 5_000_000)
+
+    @env.task(max_inline_io_bytes=10)
+    async def passes(f: File) -> File:
+        return f
+
+    @env.task(max_inline_io_bytes=10)
+    async def passes_text(f: File, text: str) -> File:
+        return f
+
+    file = File.from_existing_remote(str(tmp_path / "large.bin"))
+    assert flyte.run(passes, file).result == file
+    with pytest.raises(flyte.errors.InlineIOMaxBytesBreached):
+        flyte.run(passes_text, file, "x" * 100)
