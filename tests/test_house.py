@@ -254,7 +254,8 @@ def check_standard_library_only(house: House) -> Iterator[str]:
     yield from (
         f"{i}: not standard library"
         for i in house.third_party()
-        if starts_with(i.source, STANDARD_LIBRARY_ONLY) and (i.source, i.target.partition(".")[0]) not in STANDARD_LIBRARY_EXCEPTIONS
+        if starts_with(i.source, STANDARD_LIBRARY_ONLY)
+        and (i.source, i.target.partition(".")[0]) not in STANDARD_LIBRARY_EXCEPTIONS
     )
 
 

@@ -158,8 +158,8 @@ class Cache:
     """When outputs of an earlier run may stand for those of a new one.
 
     :param behavior: ``"auto"``: when version and inputs are the same; ``"override"``: likewise, but the version is
-        ``version_override`` alone, whatever the code; ``"disable"``: always run. ``enable``, ``enabled``, ``on``, ``true``, ``yes`` mean auto; ``off``, ``no``,
-        ``none``, ``false`` mean disable.
+        ``version_override`` alone, whatever the code; ``"disable"``: always run. ``enable``, ``enabled``, ``on``,
+        ``true``, ``yes`` mean auto; ``off``, ``no``, ``none``, ``false`` mean disable.
     :param version_override: the version, instead of asking the policies.
     :param serialize: of calls at the same time with the same inputs, let one run and the others wait for it.
     :param ignored_inputs: names of inputs, or one name, that make no difference.

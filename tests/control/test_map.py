@@ -144,7 +144,7 @@ def test_bad_use_is_refused_at_once():
         flyte.map(add, 3)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="concurrency"):
         flyte.map(add, [1], concurrency=-1)
-    with pytest.raises(TypeError, match="fixes 'x'.*comes first"):
+    with pytest.raises(TypeError, match=r"fixes 'x'.*comes first"):
         flyte.map(functools.partial(add, x=1), [1])
-    with pytest.raises(TypeError, match="fixes 'q'.*no such parameter"):
+    with pytest.raises(TypeError, match=r"fixes 'q'.*no such parameter"):
         flyte.map(functools.partial(add, q=1), [1])

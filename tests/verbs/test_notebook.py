@@ -6,12 +6,20 @@ import nbclient
 import nbformat
 import pytest
 
+TASKS = """
+@env.task
+async def square(x: int) -> int:
+    return x * x
+@env.task
+def cube(x: int) -> int:
+    return x ** 3
+@env.task
+async def total(n: int) -> int:
+    return sum(await asyncio.gather(*[square(i) for i in range(n)])) + await cube.aio(2)
+"""
 CELLS = [
     "import asyncio, flyte\nenv = flyte.TaskEnvironment(name='notebook')",
-    "@env.task\nasync def square(x: int) -> int:\n    return x * x\n"
-    "@env.task\ndef cube(x: int) -> int:\n    return x ** 3\n"
-    "@env.task\nasync def total(n: int) -> int:\n"
-    "    return sum(await asyncio.gather(*[square(i) for i in range(n)])) + await cube.aio(2)",
+    TASKS,
     "flyte.run(total, n=4).result",
     "(await flyte.run.aio(total, n=4)).result",
     "await square(5), cube(2)",
