@@ -48,7 +48,9 @@ Path("empty.py").write_text("x = 1\n")
 
 def call(*command):
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
-    print("$", *(Path(part).name if part.startswith("/") and "bin" in part else part for part in command))
+    # python3, python3.11, ...: the same interpreter under another name.
+    names = (Path(part).name if part.startswith("/") and "bin" in part else part for part in command)
+    print("$", *("python" if name.startswith("python") else name for name in names))
     for line in (done.stdout + done.stderr).splitlines():
         if line.startswith("BODY"):
             print("   ", line)
