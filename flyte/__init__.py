@@ -1,4 +1,4 @@
-"""Flyte: write workflows in plain Python; run them here, or unchanged on a Flyte 2 cluster.
+"""Flyte: write workflows in plain Python, and run them in your own process.
 
 The map of the house, from the ground up (an import goes down or stays in its room):
 
@@ -11,6 +11,7 @@ The map of the house, from the ground up (an import goes down or stays in its ro
 ``report``            the page that a task fills while it runs
 ``_definition``       what a user declares: environments, tasks, images, resources, policies, map and trace
 ``io``                File and Dir: big values, passed by reference
+``_package``          which files travel, and the archive they travel in
 ``_wire``             definitions in the words of flyteidl2
 ``_control``          how a call becomes work: boundary, attempt, the local controller
 ``_verbs``            init and run: where definitions, controllers and sessions meet
