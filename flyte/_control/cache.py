@@ -20,7 +20,7 @@ from flyte._core.home import home_dir
 from flyte._core.identity import ActionPhase, hash_data
 from flyte._core.log import logger
 from flyte._definition.cache import Cache, VersionParameters
-from flyte.errors import TypeTransformerFailedError
+from flyte.errors import MaxQueuedTimeExceededError, TypeTransformerFailedError
 from flyte.types._interface import interface_hash
 
 from .attempt import Plan
@@ -31,6 +31,9 @@ _BUSY_S = 30.0
 """How long a write waits for another process's; each holds the file for well under a millisecond."""
 _POLLED_EVERY_S = (0.002, 0.1)
 """First and longest pause between looks at a call that another one is running."""
+
+_LONG_WAIT_S = 30.0
+"""After this long a wait for another's call is said, so that nobody wonders why nothing happens."""
 
 Use = Literal["off", "read", "refresh", "on"]
 
@@ -64,14 +67,14 @@ async def run_cached(
     cache = plan.task.cache
     assert isinstance(cache, Cache)
     key = _key_of(plan, cache, inputs_hash)
-    if key is None:
+    store = _store()
+    if key is None or store is None:
         return await call()
     if not cache.serialize or use == "refresh":
         return await _run_or_take(plan, context, key, cache, use, call)
-    async with _reserved(key):
+    async with _reserved(plan, key):
         result = await _run_or_take(plan, context, key, cache, use, call)
-        if (store := _store()) is not None:
-            store.flush()  # whoever waits for the key must find it
+        store.flush()  # whoever waits for the key must find it
         return result
 
 
@@ -243,10 +246,13 @@ def _open(path: Path) -> CacheStore | None:
 
 
 @asynccontextmanager
-async def _reserved(key: str) -> AsyncIterator[None]:
+async def _reserved(plan: Plan, key: str) -> AsyncIterator[None]:
     """Of all calls with ``key``, in any process, one is inside at a time.
 
-    A lock of the operating system on a file, which it takes back when a process dies, however it dies.
+    A lock of the operating system on a file, which it takes back when a process dies, however it dies. A holder that
+    lives may run as long as its own limits allow; the waiting counts as queued, and a long one is said.
+
+    :raises MaxQueuedTimeExceededError: the wait was longer than the task's ``max_queued_time``.
     """
     import fcntl
 
@@ -254,6 +260,8 @@ async def _reserved(key: str) -> AsyncIterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / sha256(key.encode()).hexdigest()
     pause_s, longest_s = _POLLED_EVERY_S
+    limit_s = plan.timeout.max_queued_time_s if plan.timeout is not None else None
+    began, said = time.monotonic(), False
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -263,6 +271,15 @@ async def _reserved(key: str) -> AsyncIterator[None]:
             os.close(descriptor)  # its last holder removed it; another file has, or will have, its name
         except BlockingIOError:
             os.close(descriptor)
+            waited_s = time.monotonic() - began
+            if limit_s is not None and waited_s > limit_s:
+                raise MaxQueuedTimeExceededError(
+                    f"task {plan.name!r} waited {waited_s:.3g} s for an equal call that runs elsewhere, but its "
+                    f"max_queued_time is {limit_s:g} s; raise it, or do without serialize=True"
+                ) from None
+            if waited_s > _LONG_WAIT_S and not said:
+                said = True
+                logger.warning("task %r waits for an equal call that has run for %g s", plan.name, _LONG_WAIT_S)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, longest_s)
     try:

@@ -288,6 +288,33 @@ def test_a_file_that_cannot_be_used_never_stops_a_run(
     assert ran == [5, 5]
 
 
+def test_a_state_folder_that_cannot_be_written_never_stops_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("FLYTE_HOME", str(tmp_path / "file"))
+    task = square.override(cache=flyte.Cache(behavior="auto", serialize=True))
+    assert flyte.run(task, 8).result == 64 and flyte.run(square, 8).result == 64
+    assert ran == [8, 8]
+
+
+def test_waiting_for_an_equal_call_has_the_limit_of_a_queue():
+    @env.task(
+        cache=flyte.Cache(behavior="auto", serialize=True),
+        timeout=flyte.Timeout(max_queued_time=datetime.timedelta(seconds=0.1)),
+    )
+    async def slow(x: int) -> int:
+        ran.append(x)
+        await asyncio.sleep(1.0)
+        return x
+
+    @env.task
+    async def root() -> list[str]:
+        results = await asyncio.gather(slow(1), slow(1), return_exceptions=True)
+        return [type(r).__name__ for r in results]
+
+    assert flyte.run(root).result == ["int", "MaxQueuedTimeExceededError"]
+    assert ran == [1]
+
+
 def test_a_policy_that_fails_means_no_cache():
     class Broken:
         def get_version(self, salt: str, params: Any) -> str:
