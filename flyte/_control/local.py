@@ -125,7 +125,8 @@ def _execute(
         return _recorded(plan, context, values, inline_bytes, called_at)
     if plan.supervised:
         return _supervise(plan, context, values, inline_bytes, called_at)
-    return run_attempt(plan, context, values, inline_bytes, execution.env_vars)
+    attempt = execution.attempt or run_attempt
+    return attempt(plan, context, values, inline_bytes, execution.env_vars)
 
 
 async def _recorded(
@@ -137,7 +138,8 @@ async def _recorded(
         if plan.supervised:
             result = await _supervise(plan, context, values, inline_bytes, called_at)
         else:
-            result = await run_attempt(plan, context, values, inline_bytes, context.execution.env_vars)
+            attempt = context.execution.attempt or run_attempt
+            result = await attempt(plan, context, values, inline_bytes, context.execution.env_vars)
     except BaseException as error:
         recorder.action_finished(context, phase_of(error), error)
         raise
@@ -200,7 +202,7 @@ async def _limited(
 ) -> Any:
     limits = [limit for limit in (timeout.max_runtime_s, left_s) if limit is not None]
     variables: Mapping[str, str] = context.execution.env_vars
-    attempt = run_attempt(plan, context, values, inline_bytes, variables)
+    attempt = (context.execution.attempt or run_attempt)(plan, context, values, inline_bytes, variables)
     if not limits:
         return await attempt
     try:

@@ -7,7 +7,7 @@ what all actions of a run share. There is no global state beside it, so any numb
 import asyncio
 import pathlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -101,6 +101,9 @@ class Execution:
     overwrite_cache: bool = False
     start_time: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: Clock = field(default_factory=SystemClock)
+    attempt: Callable[..., Coroutine[Any, Any, Any]] | None = None
+    """Runs one attempt of a task in place of ``run_attempt`` and with its parameters, such as a pool of worker processes
+    does; None for this process."""
     closing: bool = False
     """The run was cancelled as a whole; what its bodies raise from now on is part of that."""
 
