@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     )
     from flyte._verbs.run import run, with_runcontext
     from flyte._verbs.session import current_domain, current_project, init, is_control_plane_available
+    from flyte.io._checkpoint import BaseCheckpoint, Checkpoint, latest_checkpoint
 
 __version__ = VERSION
 """Version of the distribution; a control plane reads its first three numbers."""
@@ -87,9 +88,11 @@ _TABLE = {
     "APPLE_SILICON": "flyte._definition.resources",
     "AsyncFunctionTaskTemplate": "flyte._definition.task",
     "Backoff": "flyte._definition.policy",
+    "BaseCheckpoint": "flyte.io._checkpoint",
     "Cache": "flyte._definition.policy",
     "CachePolicy": "flyte._definition.policy",
     "CacheRequest": "flyte._definition.policy",
+    "Checkpoint": "flyte.io._checkpoint",
     "Cron": "flyte._definition.trigger",
     "Device": "flyte._definition.resources",
     "DeviceClass": "flyte._definition.resources",
@@ -125,6 +128,7 @@ _TABLE = {
     "group": "flyte._core.context",
     "init": "flyte._verbs.session",
     "is_control_plane_available": "flyte._verbs.session",
+    "latest_checkpoint": "flyte.io._checkpoint",
     "logger": "flyte._core.log:user_logger",
     "map": "flyte._definition.flow",
     "run": "flyte._verbs.run",
@@ -135,8 +139,6 @@ _TABLE = {
 # Documented names whose rooms are still to be built: they say so instead of looking finished.
 _MISSING = {
     "AppHandle": "apps is not built yet",
-    "BaseCheckpoint": "checkpoints is not built yet",
-    "Checkpoint": "checkpoints is not built yet",
     "ConditionWebhook": "conditions is not built yet",
     "ImageBuild": "image building is not built yet",
     "build": "image building is not built yet",
@@ -146,7 +148,6 @@ _MISSING = {
     "init_from_config": "the control-plane client is not built yet",
     "init_in_cluster": "the control-plane client is not built yet",
     "init_passthrough": "the control-plane client is not built yet",
-    "latest_checkpoint": "checkpoints is not built yet",
     "load_interactive_ctx": "the control-plane client is not built yet",
     "load_plugin_config": "packaging is not built yet",
     "new_condition": "conditions is not built yet",
@@ -163,9 +164,11 @@ __all__ = [
     "APPLE_SILICON",
     "AsyncFunctionTaskTemplate",
     "Backoff",
+    "BaseCheckpoint",
     "Cache",
     "CachePolicy",
     "CacheRequest",
+    "Checkpoint",
     "Cron",
     "Device",
     "DeviceClass",
@@ -202,6 +205,7 @@ __all__ = [
     "group",
     "init",
     "is_control_plane_available",
+    "latest_checkpoint",
     "logger",
     "map",
     "run",

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
+import flyte.io._checkpoint_field  # noqa: F401 (it says what ctx().checkpoint is)
 from flyte._core.context import TaskContext, current
 from flyte._core.environ import environment
 from flyte._core.identity import hash_data

@@ -94,6 +94,8 @@ class Execution:
     version: str = ""
     raw_data_path: str = ""
     run_base_dir: str = ""
+    recovered_from_base_dir: str | None = None
+    """``run_base_dir`` of the run that this one recovers; None if it recovers none."""
     env_vars: Mapping[str, str] = field(default_factory=dict)
     code_bundle: CodeBundle | None = None
     interactive_mode: bool = False
@@ -245,13 +247,22 @@ class TaskContext:
 
     @property
     def checkpoint(self) -> Any:
-        """Not available yet."""
-        raise NotImplementedError("ctx().checkpoint is not available in this version of flyte")
+        """What this attempt keeps of its progress, and continues from: a :class:`flyte.Checkpoint`; None in a run
+        that has no folder of its own."""
+        context = self.task_context
+        if context.calls.checkpoint is None:
+            checkpoint = _made("checkpoint", context)
+            with _lock:  # two threads of a sync body may ask at once
+                if context.calls.checkpoint is None:
+                    context.calls.checkpoint = checkpoint
+        return context.calls.checkpoint
 
     @property
-    def checkpoint_paths(self) -> Any:
-        """Not available yet."""
-        raise NotImplementedError("ctx().checkpoint_paths is not available in this version of flyte")
+    def checkpoint_paths(self) -> CheckpointPaths:
+        """Where the earlier attempt left its checkpoint, None if it left none, and where this one leaves its own."""
+        paths = _made("checkpoint_paths", self.task_context)
+        assert isinstance(paths, CheckpointPaths)
+        return paths
 
     @property
     def report(self) -> Any:
@@ -259,10 +270,7 @@ class TaskContext:
         context = self.task_context
         calls = context.calls
         if calls.report is None:
-            make = makers.find("report")
-            if make is None:
-                raise RuntimeError("ctx().report needs flyte.report, which was not imported")
-            report = make(context)
+            report = _made("report", context)
             with _lock:  # two threads of a sync body may ask at once
                 if calls.report is None:
                     calls.report = report
@@ -300,7 +308,7 @@ class Calls:
     :param owner: the calls of the action's parent, which takes over what still runs when the action has succeeded.
     """
 
-    __slots__ = ("_running", "_sequences", "closed", "owner", "report", "succeeded")
+    __slots__ = ("_running", "_sequences", "checkpoint", "closed", "owner", "report", "succeeded")
 
     def __init__(self, owner: "Calls | None") -> None:
         self.owner = owner
@@ -310,6 +318,8 @@ class Calls:
         """The action has ended well; what it left running is its parent's."""
         self.report: Any = None
         """The action's report, once it was asked for; kept here because all variants of a context share it."""
+        self.checkpoint: Any = None
+        """The attempt's checkpoint, once it was asked for."""
         self._sequences: dict[tuple[str, str, str | None], int] | None = None
         self._running: set[asyncio.Task[Any]] | None = None
 
@@ -349,6 +359,14 @@ class Calls:
 
 makers: Registry[str, Callable[[TaskContext], Any]] = Registry("maker of a context's field")
 """Fields of a context whose types live on higher floors -> what makes their values; those floors register it."""
+
+
+def _made(field: str, context: TaskContext) -> Any:
+    make = makers.find(field)
+    if make is None:
+        raise RuntimeError(f"ctx().{field} is asked for outside of what flyte.run starts, which brings it")
+    return make(context)
+
 
 _NOTHING: dict[str, Any] = {}
 _lock = threading.Lock()

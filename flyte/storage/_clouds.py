@@ -122,7 +122,7 @@ class CloudStore:
             return None
         except Exception as error:
             raise _failure(at, error) from error
-        return ObjectInfo(at.key, found["size"], found.get("e_tag") or "")
+        return _info(at.key, found)
 
     async def read(
         self, at: Location, start: int = 0, end: int | None = None, chunk_bytes: int = CHUNK_BYTES
@@ -193,13 +193,17 @@ class CloudStore:
             pages = _obstore().list(self._client, f"{at.key}/" if at.key else None, chunk_size=1000)
             async for page in pages:
                 for found in page:
-                    yield ObjectInfo(found["path"], found["size"], found.get("e_tag") or "")
+                    yield _info(found["path"], found)
         except FileNotFoundError as error:
             raise _failure(at, error) from error
         except GeneratorExit:
             raise
         except Exception as error:
             raise _failure(at, error) from error
+
+
+def _info(key: str, found: Any) -> ObjectInfo:
+    return ObjectInfo(key, found["size"], found.get("e_tag") or "", found["last_modified"].timestamp())
 
 
 class _Source:

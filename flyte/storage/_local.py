@@ -99,7 +99,7 @@ def _stat(at: Location) -> ObjectInfo | None:
         raise of_system(at, error) from error
     if os.path.isdir(at.key):
         return None
-    return ObjectInfo(at.key, found.st_size, str(found.st_mtime_ns))
+    return ObjectInfo(at.key, found.st_size, str(found.st_mtime_ns), found.st_mtime)
 
 
 _Folder = tuple[str, frozenset[str]]
@@ -119,7 +119,8 @@ def _scan(at: Location, folder: str, above: frozenset[str]) -> tuple[list[Object
                     folders.append((path, above | {real}))
                 elif not entry.name.endswith(PART):
                     try:
-                        files.append(ObjectInfo(path, entry.stat().st_size))
+                        found = entry.stat()
+                        files.append(ObjectInfo(path, found.st_size, str(found.st_mtime_ns), found.st_mtime))
                     except FileNotFoundError as error:
                         if entry.is_symlink():
                             raise FileNotFoundError(f"{path!r} is a link to a file that does not exist") from error

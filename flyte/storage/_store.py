@@ -23,11 +23,13 @@ class ObjectInfo:
     :param key: its path in the store.
     :param size_bytes: its length.
     :param version: something that changes with the content, such as an ETag; empty if the store has none.
+    :param modified_s: when it was written, in seconds since 1970 by the store's clock; 0 if the store does not say.
     """
 
     key: str
     size_bytes: int
     version: str = ""
+    modified_s: float = 0.0
 
 
 class ObjectStore(Protocol):

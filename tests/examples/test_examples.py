@@ -92,6 +92,12 @@ SAYS: dict[str, list[str]] = {
         r"^open \S+/report\.html$",
     ],
     "flyte run examples/report.py main --epochs 5": [r"row 18 has no date", r"/local/runs/"],
+    "python examples/checkpoint.py": [
+        r"^epoch 1 in attempt 0$",
+        r"^epoch 2 in attempt 1$",
+        r"^continued from step-3\.ckpt$",
+    ],
+    "flyte run examples/checkpoint.py main --epochs 4": [r"epoch 3 in attempt 1"],
     "python examples/overriding.py": [
         r"^3 epochs at 0\.1, attempt 0$",
         r"^30 epochs at 0\.5, attempt 1$",

@@ -1,0 +1,25 @@
+"""What ``flyte.ctx().checkpoint`` and ``checkpoint_paths`` are; storage is not loaded before somebody asks for them."""
+
+from typing import TYPE_CHECKING
+
+from flyte._core.context import CheckpointPaths, TaskContext, makers
+
+if TYPE_CHECKING:
+    from flyte.io._checkpoint import Checkpoint
+
+
+def _checkpoint(context: TaskContext) -> "Checkpoint | None":
+    from flyte.io._checkpoint import AttemptCheckpoint
+
+    return AttemptCheckpoint(context) if context.execution.run_base_dir else None
+
+
+def _checkpoint_paths(context: TaskContext) -> CheckpointPaths:
+    checkpoint = context.checkpoint
+    if checkpoint is None:
+        return CheckpointPaths(None, None)
+    return CheckpointPaths(checkpoint.remote_source, checkpoint.remote_destination)
+
+
+makers.register("checkpoint", _checkpoint)
+makers.register("checkpoint_paths", _checkpoint_paths)
