@@ -16,6 +16,7 @@
     |   |-- ActionAbortedError                the action was aborted or its parent was cancelled
     |   |-- SyncTaskCallInAsyncContextError   a blocking call of a sync task from async code
     |   |-- TraceDoesNotAllowNestedTasksError a task was called inside a traced function
+    |   |-- RunRecoveryError                  there is nothing to recover from under that name
     |   |-- NotInTaskContextError             something that needs a task context was used outside one
     |   |-- SlowDownError <- ResourceExhaustedError
     |   |-- Condition{AlreadyExists,NotFound,Failed,Timedout}Error
@@ -214,6 +215,10 @@ class ActionAbortedError(_NamedUserError):
 
 class ActionNotFoundError(RuntimeError):
     """There is no action of that name in the run."""
+
+
+class RunRecoveryError(_NamedUserError):
+    """There is no run to recover from under that name, it still runs, or it is of another task."""
 
 
 class NotInTaskContextError(RuntimeUserError):

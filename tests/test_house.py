@@ -27,6 +27,7 @@ FLOORS = {
     "flyte._control": 8,
     "flyte.remote": 7,
     "flyte.devbox": 7,
+    "flyte._journal": 6,
     "flyte._wire": 6,
     "flyte._package": 6,
     "flyte.app": 6,

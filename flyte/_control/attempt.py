@@ -22,6 +22,7 @@ from flyte._definition.discovery import discovery_version
 from flyte._definition.policy import Cache, RetryStrategy, timeout_from_request
 from flyte._definition.secret import secrets_from_request
 from flyte._definition.task import AsyncFunctionTaskTemplate, TaskTemplate
+from flyte._definition.work import work_version
 from flyte.errors import (
     BaseRuntimeError,
     InlineIOMaxBytesBreached,
@@ -49,6 +50,8 @@ class Plan:
 
     __slots__ = (
         "_identity",
+        "_lasting",
+        "_work_version",
         "boundary",
         "by_name",
         "cached",
@@ -64,6 +67,7 @@ class Plan:
         "overhead_bytes",
         "plain",
         "positional",
+        "recorded_as",
         "report",
         "retries",
         "secrets",
@@ -103,7 +107,11 @@ class Plan:
         self.ignored = frozenset(cache.get_ignored_inputs()) if isinstance(cache, Cache) else frozenset()
         self.cached_as: str | None = None
         """What the cache knows the task by: name, interface and version; empty where it cannot be told."""
+        self.recorded_as: int | None = None
+        """Id of the task in journals, once it was recorded."""
         self._identity: str | None = None
+        self._lasting: str | None = None
+        self._work_version: str | None = None
 
     @property
     def identity(self) -> str:
@@ -112,6 +120,20 @@ class Plan:
             text = f"{self.name}-{interface_hash(self.task.interface)}-{discovery_version(self.task)}"
             self._identity = hash_data(text.encode())
         return self._identity
+
+    @property
+    def lasting(self) -> str:
+        """Hash of what is called that stays when its code is edited: name and interface."""
+        if self._lasting is None:
+            self._lasting = hash_data(f"{self.name}-{interface_hash(self.task.interface)}".encode())
+        return self._lasting
+
+    @property
+    def work_version(self) -> str:
+        """Version of the code, as recovery compares it."""
+        if self._work_version is None:
+            self._work_version = work_version(self.task)
+        return self._work_version
 
 
 def plan_of(task: TaskTemplate[Any, Any, Any]) -> Plan:
@@ -156,8 +178,13 @@ async def run_attempt(
         else:
             result = await _run_body(plan, values)
         boundary = plan.boundary
+        record = context.calls.record
         if boundary.awaits:
             result, size = await boundary.give_awaiting(plan.name, result)
+            if record is not None:
+                record.outputs = await boundary.dump(result)
+        elif record is not None:
+            result, size, record.outputs = boundary.give_wired(plan.name, result)
         else:
             result, size = boundary.give(plan.name, result)
         if inline_bytes + size > plan.limit_bytes:

@@ -12,7 +12,7 @@ from flyte._core.interface import NativeInterface
 from flyte.errors import RuntimeDataValidationError, TypeTransformerFailedError
 from flyte.types._engine import codec_for, generation
 from flyte.types._references import ReferenceCodec
-from flyte.types._stored import dump_values, load_values
+from flyte.types._stored import dump_values, load_values, pack_literals, wire_of
 
 _MEMO = "boundary"
 
@@ -20,7 +20,21 @@ _MEMO = "boundary"
 class Boundary:
     """How the values of one interface cross: a codec for each parameter and result, looked up once."""
 
-    __slots__ = ("awaits", "inputs", "interface", "names", "output_class", "outputs", "prefixes", "single", "takers")
+    __slots__ = (
+        "awaits",
+        "canonical",
+        "inputs",
+        "interface",
+        "keys",
+        "names",
+        "output_class",
+        "output_keys",
+        "outputs",
+        "prefixes",
+        "single",
+        "single_wired",
+        "takers",
+    )
 
     def __init__(self, interface: NativeInterface) -> None:
         self.interface = interface
@@ -31,13 +45,17 @@ class Boundary:
         # Canonical bytes of the inputs: name + ":" + value + ";" for each (wire-protocol section 6.2).
         self.prefixes = [f"{name}:".encode() for name in self.names]
         self.takers = [codec.transfer for codec in self.inputs]
+        self.keys = [name.encode() for name in self.names]
+        self.output_keys = [name.encode() for name, _ in self.outputs]
+        self.canonical = all(codec.canonical for codec in self.inputs)
         self.awaits = any(c.awaits for c in self.inputs) or any(c.awaits for _, c in self.outputs)
         # One plain result is by far the commonest case.
         alone = len(self.outputs) == 1 and not self.awaits and self.output_class is None
         self.single = self.outputs[0][1].transfer_sized if alone else None
+        self.single_wired = self.outputs[0][1].transfer_wired if alone else None
 
-    def take(self, task_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[Any], bytes]:
-        """The values as the body gets them, in order, and the canonical bytes of all of them.
+    def take(self, task_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[Any], list[bytes]]:
+        """The values as the body gets them, in order, and the canonical bytes of each with its name.
 
         :raises TypeError: an argument of the wrong type, unknown, or given twice.
         :raises ValueError: too many arguments, or a required one is missing.
@@ -54,11 +72,11 @@ class Boundary:
                 position += 1
         except TypeTransformerFailedError as error:
             raise self._refusal(task_name, position, error) from error.__cause__
-        return taken, b"".join(pieces)
+        return taken, pieces
 
     async def take_awaiting(
         self, task_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Sequence[Any], bytes]:
+    ) -> tuple[Sequence[Any], list[bytes]]:
         """:meth:`take` where a value's conversion has to wait for something."""
         values = self._bind(task_name, args, kwargs)
         taken = []
@@ -70,7 +88,7 @@ class Boundary:
                 raise self._refusal(task_name, position, error) from error.__cause__
             taken.append(value)
             pieces.append(b"%b%b;" % (self.prefixes[position], data))
-        return taken, b"".join(pieces)
+        return taken, pieces
 
     def give(self, task_name: str, result: Any) -> tuple[Any, int]:
         """The result as the caller gets it, and its size in bytes.
@@ -93,6 +111,26 @@ class Boundary:
             size += value_bytes
         return self._join(received), size
 
+    def give_wired(self, task_name: str, result: Any) -> tuple[Any, int, bytes]:
+        """:meth:`give`, and the result as bytes to keep, which :meth:`load` reads."""
+        if self.single_wired is not None:
+            try:
+                taken, size, literal = self.single_wired(result)
+            except TypeTransformerFailedError as error:
+                raise RuntimeDataValidationError(self.outputs[0][0], error, task_name) from error.__cause__
+            return taken, size, pack_literals(self.output_keys, (literal,))
+        received, literals = [], []
+        size = 0
+        for (name, codec), value in zip(self.outputs, self._results(task_name, result), strict=True):
+            try:
+                value, value_bytes, literal = codec.transfer_wired(value)
+            except TypeTransformerFailedError as error:
+                raise RuntimeDataValidationError(name, error, task_name) from error.__cause__
+            received.append(value)
+            literals.append(literal)
+            size += value_bytes
+        return self._join(received), size, pack_literals(self.output_keys, literals)
+
     async def give_awaiting(self, task_name: str, result: Any) -> tuple[Any, int]:
         """:meth:`give` where a value's conversion has to wait for something."""
         received = []
@@ -105,6 +143,21 @@ class Boundary:
             received.append(value)
             size += len(data)
         return self._join(received), size
+
+    def wire_inputs(self, values: Sequence[Any], pieces: Sequence[bytes]) -> bytes:
+        """The inputs as bytes to keep.
+
+        :param pieces: what :meth:`take` gave with the values.
+        """
+        literals = [
+            piece[len(prefix) : -1] if codec.canonical else wire_of(codec, value)
+            for codec, prefix, value, piece in zip(self.inputs, self.prefixes, values, pieces, strict=True)
+        ]
+        return pack_literals(self.keys, literals)
+
+    async def dump_inputs(self, values: Sequence[Any]) -> bytes:
+        """:meth:`wire_inputs` where a value's conversion has to wait for something."""
+        return await dump_values(zip(self.names, self.inputs, strict=True), values)
 
     def reference_bytes(self, values: Sequence[Any]) -> int:
         """How many bytes of the inputs are addresses of files and folders, which do not count as passed inline."""

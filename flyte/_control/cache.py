@@ -91,13 +91,20 @@ async def _run_or_take(
             except TypeTransformerFailedError as error:
                 logger.warning("the cached result of task %r cannot be read and is made anew: %s", plan.name, error)
             else:
+                if context.calls.record is not None:
+                    context.calls.record.cache = "hit"
+                    context.calls.record.outputs = kept
                 if context.execution.recorder is not None:
                     context.execution.recorder.action_finished(context, ActionPhase.SUCCEEDED, None)
                 return result
+    record = context.calls.record
+    if record is not None:
+        record.cache = "refresh" if use == "refresh" else "miss"
     result = await call()
     if use != "read" and store is not None:
         try:
-            store.put(key, plan.name, await plan.boundary.dump(result))
+            outputs = record.outputs if record is not None else None
+            store.put(key, plan.name, outputs if outputs is not None else await plan.boundary.dump(result))
         except TypeTransformerFailedError as error:
             logger.warning("the result of task %r cannot be kept in the cache: %s", plan.name, error)
     return result

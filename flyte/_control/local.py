@@ -20,6 +20,7 @@ from flyte.errors import (
 
 from .attempt import Plan, failure_of, inline_breach, is_recoverable, plan_of, run_attempt, stop
 from .cache import flush_stores, run_cached, use_of
+from .journal import RunJournal, take_found
 from .trace import begin_trace
 
 T = TypeVar("T")
@@ -51,9 +52,10 @@ class LocalController(Controller):
             owner = owner.responsible()
         boundary = plan.boundary
         if boundary.awaits:
-            values, data = await boundary.take_awaiting(plan.name, args, kwargs)
+            values, pieces = await boundary.take_awaiting(plan.name, args, kwargs)
         else:
-            values, data = boundary.take(plan.name, args, kwargs)
+            values, pieces = boundary.take(plan.name, args, kwargs)
+        data = b"".join(pieces)
         inline_bytes = len(data) - plan.overhead_bytes
         if inline_bytes > plan.limit_bytes:
             inline_bytes -= boundary.reference_bytes(values)
@@ -69,10 +71,10 @@ class LocalController(Controller):
         if beside:
             owner.started(here)  # type: ignore[arg-type]
         try:
-            if plan.cached and (use := use_of(execution)) != "off":
-                call = functools.partial(_execute, plan, context, values, inline_bytes, called_at)
-                return await run_cached(plan, context, inputs_hash, use, call)
-            return await _execute(plan, context, values, inline_bytes, called_at)
+            call = functools.partial(_call, plan, context, values, inputs_hash, inline_bytes, called_at)
+            if execution.journal is not None:
+                return await _remember(execution.journal, plan, context, values, pieces, inputs_hash, call)
+            return await call()
         finally:
             if beside:
                 owner.ended(here)  # type: ignore[arg-type]
@@ -115,6 +117,55 @@ def _context_of_call(plan: Plan, parent: TaskContext, inputs_hash: str) -> TaskC
     identity = plan.identity
     sequence = parent.calls.next_sequence(identity, inputs_hash, parent.group)
     return TaskContext(parent.execution, parent, plan.name, None, (inputs_hash, identity, sequence))
+
+
+def _call(
+    plan: Plan,
+    context: TaskContext,
+    values: Sequence[Any],
+    inputs_hash: str,
+    inline_bytes: int,
+    called_at: float,
+) -> Coroutine[Any, Any, Any]:
+    if plan.cached and (use := use_of(context.execution)) != "off":
+        call = functools.partial(_execute, plan, context, values, inline_bytes, called_at)
+        return run_cached(plan, context, inputs_hash, use, call)
+    return _execute(plan, context, values, inline_bytes, called_at)
+
+
+async def _remember(
+    journal: RunJournal,
+    plan: Plan,
+    context: TaskContext,
+    values: Sequence[Any],
+    pieces: Sequence[bytes],
+    inputs_hash: str,
+    call: Callable[[], Coroutine[Any, Any, Any]],
+) -> Any:
+    """The result of an equal call that was made before, or of ``call()``, which the journal then knows."""
+    record = journal.begin(plan, context, inputs_hash)
+    if record.again or journal.past is not None:
+        found = journal.look_up(record, plan.work_version, plan.name)
+        if found is not None:
+            taken, result = await take_found(plan, found)
+            if taken:
+                if found.action != record.id:
+                    await journal.keep_inputs(record, plan, values, pieces)
+                    await journal.recovered(record, found)
+                if context.execution.recorder is not None:
+                    context.execution.recorder.action_finished(context, ActionPhase.RECOVERED, None)
+                return result
+    await journal.keep_inputs(record, plan, values, pieces)
+    journal.started(record)
+    try:
+        result = await call()
+    except BaseException as error:
+        journal.failed(record, phase_of(error), error)
+        raise
+    if record.outputs is None:  # somebody else than run_attempt ran it
+        record.outputs = await plan.boundary.dump(result)
+    await journal.succeeded(record)
+    return result
 
 
 def _execute(
@@ -180,6 +231,8 @@ async def _supervise(
             pause_s = plan.retries.delay_s(attempt)
             if deadline_at is not None and clock.monotonic() + pause_s >= deadline_at:
                 raise DeadlineExceededError(_deadline_text(plan, timeout)) from error
+            if context.calls.record is not None:
+                context.execution.journal.attempt_failed(context.calls.record, error)
         await clock.sleep(pause_s)
         attempt += 1
         # The same action: its children get the same names again.
@@ -189,6 +242,7 @@ async def _supervise(
 def _next_attempt(context: TaskContext, attempt: int) -> TaskContext:
     again = TaskContext(context.execution, context.parent, context.task_name, context._name, context._call, attempt)
     again.custom_context = context.custom_context
+    again.calls.record = context.calls.record
     return again
 
 

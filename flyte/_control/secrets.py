@@ -12,6 +12,7 @@ from flyte._core.environ import Absent
 from flyte._core.home import home_dir
 from flyte._core.log import logger
 from flyte._definition.secret import Secret
+from flyte._journal.redaction import remember_secret
 
 DEFAULT_DIR = "/etc/flyte/secrets"
 """Where a control plane mounts secrets as files (wire-protocol section 5.2)."""
@@ -30,6 +31,7 @@ def secret_environment(task_name: str, secrets: Iterable[Secret]) -> dict[str, s
     for secret in secrets:
         value = _value_of(secret)
         if value is not None:
+            remember_secret(value)
             found[secret.env_var_name] = value
         elif secret.mount is None or not Path(secret.mount).exists():
             path = home_dir() / "secrets" / _relative(secret)

@@ -30,7 +30,7 @@ def begin_trace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
     if step is None:
         step = _steps[function] = _compile(function)
     name, identity, boundary = step
-    _, data = boundary.take(name, args, kwargs)
+    data = b"".join(boundary.take(name, args, kwargs)[1])
     inputs_hash = hash_data(data) if data else ""
     sequence = parent.calls.next_sequence(identity, inputs_hash, parent.group)
     context = TaskContext(parent.execution, parent, name, None, (inputs_hash, identity, sequence))

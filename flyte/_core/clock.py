@@ -12,6 +12,10 @@ class Clock(Protocol):
         """Seconds that never go backwards."""
         ...
 
+    def time(self) -> float:
+        """Seconds since the epoch, as ``time.time()`` gives them."""
+        ...
+
     async def sleep(self, delay_s: float) -> None:
         """Wait ``delay_s`` seconds."""
         ...
@@ -23,6 +27,10 @@ class SystemClock:
     def monotonic(self) -> float:
         """Seconds since some fixed moment."""
         return time.monotonic()
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
 
     async def sleep(self, delay_s: float) -> None:
         """Wait ``delay_s`` seconds on the running event loop."""

@@ -103,6 +103,8 @@ class Execution:
     overwrite_cache: bool = False
     start_time: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: Clock = field(default_factory=SystemClock)
+    journal: Any = None
+    """Remembers what happens to each action, if the run is remembered."""
     attempt: Callable[..., Coroutine[Any, Any, Any]] | None = None
     """Runs one attempt of a task in place of ``run_attempt`` and with its parameters, such as a pool of worker processes
     does; None for this process."""
@@ -308,7 +310,7 @@ class Calls:
     :param owner: the calls of the action's parent, which takes over what still runs when the action has succeeded.
     """
 
-    __slots__ = ("_running", "_sequences", "checkpoint", "closed", "owner", "report", "succeeded")
+    __slots__ = ("_running", "_sequences", "checkpoint", "closed", "owner", "record", "report", "succeeded")
 
     def __init__(self, owner: "Calls | None") -> None:
         self.owner = owner
@@ -320,6 +322,8 @@ class Calls:
         """The action's report, once it was asked for; kept here because all variants of a context share it."""
         self.checkpoint: Any = None
         """The attempt's checkpoint, once it was asked for."""
+        self.record: Any = None
+        """What the journal knows of the action, if the run is remembered."""
         self._sequences: dict[tuple[str, str, str | None], int] | None = None
         self._running: set[asyncio.Task[Any]] | None = None
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from flyte._core.version import VERSION
 from flyte.errors import ImageBuildError
@@ -22,6 +22,7 @@ from .image_arguments import (
     check_platform,
     check_python,
     check_registry,
+    check_tag,
     first_secret,
     path_from,
     pip_options,
@@ -78,6 +79,7 @@ class Image:
     python_version: tuple[int, int] = field(default_factory=_running_python)
     extendable: bool = False
     _ref_name: str | None = None
+    _tag: str | None = None
     _layers: "tuple[Layer, ...]" = ()
     _image_registry_secret: Secret | None = None
     # Whether it is another image than its base, even without layers.
@@ -409,11 +411,27 @@ class Image:
         checkout = Path(__file__).parents[2]
         return self._with(PythonWheels(wheel_dir=checkout / "dist", package_name="flyte"))
 
-    # Documented, but not here yet: they say so, instead of making an image that lacks something.
-    with_code_bundle = _missing("with_code_bundle", "the code of a run travels beside its image")
-    with_local_v2_plugins = _missing("with_local_v2_plugins", "use with_pip_packages")
+    def with_code_bundle(
+        self, copy_style: Literal["loaded_modules", "all"] = "loaded_modules", dst: str = "."
+    ) -> "Image":
+        """The image with the project's code, where the code does not travel beside it (copy style ``"none"``).
+
+        :param copy_style: which files: the modules that are loaded, or all that no ignore file names.
+        :param dst: folder they go to, relative to the work dir unless absolute.
+        :raises ValueError: another style, or the image cannot be extended.
+        """
+        from .layers import Code
+
+        if copy_style not in ("loaded_modules", "all"):
+            raise ValueError(
+                f"Image.with_code_bundle: copy_style={copy_style!r} is not known; use 'loaded_modules' or 'all'"
+            )
+        return self._with(Code(copy_style, *texts_from("with_code_bundle", "dst", (dst,))))
+
+    # Documented, but not here: they say so, instead of making an image that lacks something.
+    with_local_v2_plugins = _missing("with_local_v2_plugins", "use with_pip_packages, or with_source_file for a wheel")
     with_local_rs_controller = _missing("with_local_rs_controller", "there is no such controller")
-    with_pixi_project = _missing("with_pixi_project", "use with_uv_project or with_commands")
+    with_pixi_project = _missing("with_pixi_project", "use with_uv_project, or with_commands to install pixi")
     from_pixi_script = staticmethod(_missing("from_pixi_script", "use from_uv_script"))
 
     def clone(
@@ -426,12 +444,14 @@ class Image:
         addl_layer: "Layer | None" = None,
         extendable: bool | None = None,
         platform: Architecture | tuple[Architecture, ...] | None = None,
+        tag: str | None = None,
     ) -> "Image":
         """A copy with some things changed; what is None is kept.
 
         :param base_image: build on this one instead.
         :param addl_layer: with this layer on top.
         :param extendable: whether layers may be put on the copy.
+        :param tag: in place of the digest of the recipe. ``"latest"`` is built whenever it is asked for.
         :raises ValueError: a base or layers for an image that a Dockerfile builds, or a bad name or platform.
         """
         if self.dockerfile is not None and (extendable or base_image):
@@ -445,12 +465,13 @@ class Image:
             "name": check_name(name),
             "base_image": base_image,
             "extendable": extendable,
+            "_tag": check_tag(tag),
         }
         if python_version is not None:
             changes |= {"python_version": check_python(python_version), "_python_asked": True}
         if platform is not None:
             changes["platform"] = check_platform(platform)
-        renamed = self._renamed or any(value is not None for value in (registry, name, python_version, platform))
+        renamed = self._renamed or any(value is not None for value in (registry, name, python_version, platform, tag))
         changes = {key: value for key, value in changes.items() if value is not None}
         image = replace(self, **changes, _renamed=renamed, _maker=_MADE_HERE)
         return image if addl_layer is None else image._with(addl_layer)
@@ -510,21 +531,31 @@ class Image:
         if not self.name:
             raise ImageBuildError(f"the image made of {self.base_image!r} has no name; give one with clone(name=...)")
         repository = f"{self.registry}/{self.name}" if self.registry else self.name
-        return f"{repository}:{self._digest()}"
+        return f"{repository}:{self._tag or self._digest()}"
 
-    def _digest(self) -> str:
-        import hashlib
+    def describe(self) -> dict[str, Any]:
+        """What decides the content of the image, in JSON's types: the tag is a digest of it.
 
-        from .layers import hash_of_file
+        :raises flyte.errors.ImageBuildError: a file that it is made of is not there.
+        """
+        from .layers import CopyConfig, DockerIgnore, hash_of_file
 
-        recipe = {
+        ignoring = next((layer for layer in reversed(self._layers) if isinstance(layer, DockerIgnore)), None)
+        return {
             "base": self.base_image,
             "dockerfile": None if self.dockerfile is None else hash_of_file(self.dockerfile),
             "platform": list(self.platform),
             "python": list(self.python_version) if self._python_asked else None,
-            "layers": [layer.describe() for layer in self._layers],
+            "layers": [
+                layer.describe(ignoring) if isinstance(layer, CopyConfig) else layer.describe()
+                for layer in self._layers
+            ],
         }
-        text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+    def _digest(self) -> str:
+        import hashlib
+
+        text = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         # 128 bits, as registries' users see it in every list.
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from flyte.errors import ImageBuildError
 
+from .dockerignore import IgnorePatterns, patterns_for
 from .secret import Secret, SecretRequest, secrets_from_request
 
 ProjectInstallMode: TypeAlias = Literal["dependencies_only", "install_project"]
@@ -215,6 +216,18 @@ class DockerIgnore(Layer):
     def describe(self) -> Description:
         return {"layer": "dockerignore", "file": hash_of_file(Path(self.path))}
 
+    def patterns(self, folder: Path) -> IgnorePatterns:
+        """What it leaves out of ``folder``.
+
+        :raises flyte.errors.ImageBuildError: there is no such file.
+        """
+        try:
+            return patterns_for(Path(self.path), folder)
+        except OSError as error:
+            raise ImageFileError(
+                f"the file {self.path} of the image's recipe cannot be read ({error.strerror})"
+            ) from error
+
 
 @dataclass(frozen=True, slots=True)
 class CopyConfig(Layer):
@@ -229,11 +242,31 @@ class CopyConfig(Layer):
     src: Path
     dst: str
 
-    def describe(self) -> Description:
-        content: Any = hash_of_file(self.src) if self.kind == "file" else hash_of_folder(self.src)
+    def describe(self, ignoring: "DockerIgnore | None" = None) -> Description:
+        content: Any = hash_of_file(self.src) if self.kind == "file" else hash_of_folder(self.src, ignoring)
         # A folder's own name is in `dst` where it matters; a file keeps its name.
         name = self.src.name if self.kind == "file" else None
         return {"layer": "copy", "kind": self.kind, "name": name, "dst": self.dst, "content": content}
+
+
+@dataclass(frozen=True, slots=True)
+class Code(Layer):
+    """The code of the project, where a run sends none along; what it is follows from the run's root folder.
+
+    :param copy_style: ``"loaded_modules"`` or ``"all"``.
+    :param dst: folder it goes to, relative to the work dir unless absolute.
+    :param root: the root folder; None until a run or a build says which.
+    :param files: of it, where they lie below ``root``.
+    """
+
+    copy_style: Literal["loaded_modules", "all"]
+    dst: str = "."
+    root: Path | None = None
+    files: tuple[str, ...] = ()
+
+    def describe(self) -> Description:
+        contents = [[name, hash_of_file(self.root / name)] for name in self.files] if self.root is not None else None
+        return {"layer": "code", "style": self.copy_style, "dst": self.dst, "files": contents}
 
 
 def secret_names(mounts: SecretRequest | Iterable[str | Secret] | None) -> list[list[str | None]]:
@@ -272,10 +305,10 @@ def hash_of_file(path: Path) -> str:
         ) from error
 
 
-def hash_of_folder(path: Path) -> str:
+def hash_of_folder(path: Path, ignoring: DockerIgnore | None = None) -> str:
     """sha256 over the names, bytes and executable bits of the files below ``path``, in hex.
 
-    What is in :data:`NEVER_COPIED`, and compiled Python files, do not count.
+    What is in :data:`NEVER_COPIED`, compiled Python files, and what ``ignoring`` leaves out, do not count.
 
     :raises flyte.errors.ImageBuildError: there is no such folder, or a file in it cannot be read.
     """
@@ -286,7 +319,7 @@ def hash_of_folder(path: Path) -> str:
             f"the folder {path} of the image's recipe is not there; it is looked for from {Path.cwd()}"
         )
     whole = hashlib.sha256()
-    for name, found in _files_below(path):
+    for name, found in files_below(path, ignoring):
         if found.is_symlink():
             kind, content = "link", os.readlink(found)
         else:
@@ -298,16 +331,23 @@ def hash_of_folder(path: Path) -> str:
     return whole.hexdigest()
 
 
-def _files_below(root: Path) -> Iterator[tuple[str, Path]]:
+def files_below(root: Path, ignoring: DockerIgnore | None = None) -> Iterator[tuple[str, Path]]:
+    """The files below ``root`` that belong to an image, and links: their names relative to it, sorted, and paths."""
+    patterns = ignoring.patterns(root) if ignoring is not None else None
     found = []
     for folder, folders, files in os.walk(root):
         # Links to folders are not walked into; they count as what they point to by name.
         linked = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         folders[:] = [name for name in folders if name not in NEVER_COPIED and name not in linked]
+        if patterns is not None and not patterns.takes_back:
+            above = Path(folder).relative_to(root)
+            folders[:] = [name for name in folders if not patterns.ignores((above / name).as_posix())]
         for name in [*files, *linked]:
             if not name.endswith((".pyc", ".pyo")) and name not in NEVER_COPIED:
                 path = Path(folder, name)
-                found.append((path.relative_to(root).as_posix(), path))
+                relative = path.relative_to(root).as_posix()
+                if patterns is None or not patterns.ignores(relative):
+                    found.append((relative, path))
     return iter(sorted(found))
 
 

@@ -348,6 +348,10 @@ class TaskTemplate(Generic[P, R, F]):
         return replace(self, **changes)
 
 
+declared: "weakref.WeakValueDictionary[str, TaskTemplate[Any, Any, Any]]" = weakref.WeakValueDictionary()
+"""Full name -> the task that an environment of this process declares under it, the latest if there are several."""
+
+
 @dataclass(kw_only=True, eq=False)
 class AsyncFunctionTaskTemplate(TaskTemplate[P, R, F]):
     """A task that wraps a Python function; made by ``@env.task``.

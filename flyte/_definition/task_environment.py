@@ -18,7 +18,7 @@ from .pod import PodTemplate
 from .policy import CacheRequest, RetryStrategy, ReusePolicy, TimeoutType, cache_from_request
 from .resources import Resources
 from .secret import SecretRequest
-from .task import MAX_INLINE_IO_BYTES, AsyncFunctionTaskTemplate, F, P, R, TaskTemplate
+from .task import MAX_INLINE_IO_BYTES, AsyncFunctionTaskTemplate, F, P, R, TaskTemplate, declared
 from .trigger import Trigger
 
 if TYPE_CHECKING:
@@ -203,6 +203,7 @@ class TaskEnvironment(Environment):
                 "rename one of the functions or use another environment"
             )
         self._tasks[task.name] = task
+        declared[task.name] = task
 
     def clone_with(
         self,

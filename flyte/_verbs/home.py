@@ -1,17 +1,23 @@
 """Launching a run in this process."""
 
 import asyncio
+import json
+import os
+import socket
 import sys
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 from flyte._control.attempt import stop, without_own_frames
-from flyte._control.local import LocalController
+from flyte._control.journal import open_journal
+from flyte._control.local import LocalController, phase_of
 from flyte._core.context import Execution, TaskContext, current, get_custom_context
 from flyte._core.controller import Controller, Recorder
+from flyte._core.identity import ActionPhase
 from flyte._core.log import logger
 from flyte._definition.task import TaskTemplate
+from flyte.errors import RunRecoveryError
 from flyte.types._pickle import raw_data_path
 
 
@@ -24,17 +30,74 @@ async def run_here(
     recorder: Recorder | None,
     custom_context: Mapping[str, str] | None,
     settings: dict[str, Any],
+    remembered: bool = False,
+    recover_from: str | None = None,
 ) -> Any:
     """Run ``task`` as the root of a new run on this event loop, and give its result.
 
     When it returns, or is cancelled, nothing of the run is left running.
 
     :param settings: further fields of :class:`Execution`.
+    :param remembered: whether the run goes into the journal.
+    :param recover_from: name of an earlier run whose finished actions are taken from there, or ``last``.
     :raises Exception: what the root's body raised.
+    :raises flyte.errors.RunRecoveryError: there is nothing to recover from under that name.
     """
     loop = asyncio.get_running_loop()
     controller = controller or LocalController()
     execution = Execution(controller=controller, recorder=recorder, loop=loop, **settings)
+    if remembered and isinstance(controller, LocalController):
+        execution.journal = open_journal(_run_columns(task, execution), recover_from)
+    elif recover_from is not None:
+        raise RunRecoveryError(
+            f"recover_from={recover_from!r} needs the history of runs, which is "
+            + ("not kept under a controller of your own" if remembered else "off: see flyte.init(local_persistence=)")
+        )
+    journal = execution.journal
+    try:
+        result = await _run_root(task, args, kwargs, execution, custom_context)
+    except BaseException as error:
+        if journal is not None:
+            journal.end(phase_of(error), error, execution.clock.time())
+        raise
+    if journal is not None:
+        journal.end(ActionPhase.SUCCEEDED, None, execution.clock.time())
+    return result
+
+
+def _run_columns(task: TaskTemplate[Any, Any, Any], execution: Execution) -> dict[str, Any]:
+    """What the journal knows of a run from its start."""
+    func = getattr(task, "func", None)
+    program = {
+        "module": getattr(func, "__module__", None),
+        "file": task.source_file,
+        "task": getattr(func, "__name__", task.name),
+        "cwd": os.getcwd(),
+        "root": sys.path[0] if sys.path else "",
+    }
+    return {
+        "name": execution.run_name,
+        "task": task.name,
+        "phase": ActionPhase.RUNNING.value,
+        "started_at": execution.clock.time(),
+        "project": execution.project,
+        "domain": execution.domain,
+        "base_dir": execution.run_base_dir,
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "program": json.dumps(program),
+    }
+
+
+async def _run_root(
+    task: TaskTemplate[Any, Any, Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    execution: Execution,
+    custom_context: Mapping[str, str] | None,
+) -> Any:
+    loop, controller = execution.loop, execution.controller
+    assert controller is not None
     scope = TaskContext(execution, None, "", None)
     scope.custom_context = {**get_custom_context(), **(custom_context or {})}
     token = current.set(scope)

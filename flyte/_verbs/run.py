@@ -124,6 +124,7 @@ class Runner:
     interactive_mode: bool = False
     controller: Controller | None = None
     recorder: Recorder | None = None
+    recover_from: str | None = None
 
     async def start(self, task: TaskTemplate[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run[Any]:
         """Start a run of ``task`` on this event loop and wait for its end."""
@@ -162,6 +163,8 @@ class Runner:
             recorder=self.recorder,
             custom_context=self.custom_context,
             settings=settings,
+            remembered=configured.remembers,
+            recover_from=self.recover_from,
         )
         action = ActionID(
             name=ROOT_ACTION,
@@ -233,6 +236,7 @@ def with_runcontext(
     tracked_strict: bool = False,
     controller: Controller | None = None,
     recorder: Recorder | None = None,
+    recover_from: str | None = None,
 ) -> "RunContext":
     """Settings for a run: ``flyte.with_runcontext(mode="local", ...).run(task, x=1)``.
 
@@ -245,6 +249,8 @@ def with_runcontext(
     :param custom_context: strings that travel with the run to each task.
     :param controller: runs the calls of tasks in place of the local controller; see ``flyte.extend.Controller``.
     :param recorder: is told of every action's start and end; see ``flyte.extend.Recorder``.
+    :param recover_from: name of an earlier run of the task in the journal, or ``"last"``: every action and trace that
+        had ended well there, and whose code is still the same, is taken from it instead of running again.
 
     ``service_account``, ``copy_style``, ``labels``, ``annotations``, ``interruptible``, ``queue``,
     ``max_action_concurrency``,
@@ -264,6 +270,8 @@ def with_runcontext(
         for key, value in (strings or {}).items():
             if not isinstance(value, str):
                 raise TypeError(f"{option}[{key!r}] takes a string, but got {type(value).__name__} {value!r}")
+    if recover_from is not None and (not isinstance(recover_from, str) or not recover_from):
+        raise TypeError(f"recover_from takes the name of a run or 'last', but got {recover_from!r}")
     if max_action_concurrency is not None:
         log.logger.warning("max_action_concurrency=%r limits runs on a control plane only", max_action_concurrency)
     missing = {
@@ -296,6 +304,7 @@ def with_runcontext(
             interactive_mode=bool(interactive_mode),
             controller=controller,
             recorder=recorder,
+            recover_from=recover_from,
         )
     )
 

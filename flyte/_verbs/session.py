@@ -1,5 +1,6 @@
 """The session: what ``flyte.init`` sets for the process."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,20 @@ class Session:
     image_builder: str = "local"
     images: dict[str, str] | None = None
     sync_local_sys_paths: bool = True
+    local_persistence: bool | None = None
+
+    @property
+    def remembers(self) -> bool:
+        """Whether runs in this process are remembered.
+
+        :raises ValueError: ``FLYTE_JOURNAL`` holds another word than on or off.
+        """
+        if self.local_persistence is not None:
+            return self.local_persistence
+        word = os.environ.get("FLYTE_JOURNAL", "on").lower()
+        if word not in ("on", "off"):
+            raise ValueError(f"FLYTE_JOURNAL={word!r} is not known; use 'on' or 'off'")
+        return word == "on"
 
     def __repr__(self) -> str:
         # An API key is a credential: it never reaches a log or an error.
@@ -69,7 +84,7 @@ def init(
     source_config_path: Path | None = None,
     sync_local_sys_paths: bool = True,
     load_plugin_type_transformers: bool = True,
-    local_persistence: bool = False,
+    local_persistence: bool | None = None,
     local_tracked: bool = False,
     local_tracked_strict: bool = False,
     scopes: list[str] | None = None,
@@ -84,19 +99,20 @@ def init(
     :param log_level: of the SDK's logger; default from ``LOG_LEVEL``, else WARNING.
     :param log_format: ``"console"`` or ``"json"``.
     :param storage: credentials and options of the object store, such as ``flyte.storage.S3(...)``.
+    :param local_persistence: whether runs in this process are remembered in the journal of the state folder, so that
+        they can be looked at and recovered; default True, unless ``FLYTE_JOURNAL=off``.
     :param endpoint: a control plane; not used by runs in this process.
     :raises NotImplementedError: an option that this version does not have.
     :raises TypeError: an option of the wrong type.
     """
     log.configure(log_level, log_format, user_log_level, reset_root_logger)
     missing = {
-        "local_persistence": local_persistence,
         "local_tracked": local_tracked,
         "local_tracked_strict": local_tracked_strict,
     }
     for name, asked in missing.items():
         if asked:
-            raise NotImplementedError(f"{name}=True is not available in this version of flyte: runs are not kept")
+            raise NotImplementedError(f"{name}=True is not available in this version of flyte")
     for name, value in {"org": org, "project": project, "domain": domain, "endpoint": endpoint}.items():
         if value is not None and not isinstance(value, str):
             raise TypeError(f"flyte.init({name}=...) takes a string, but got {type(value).__name__} {value!r}")
@@ -120,6 +136,7 @@ def init(
             image_builder=image_builder,
             images=images,
             sync_local_sys_paths=sync_local_sys_paths,
+            local_persistence=local_persistence,
         )
     )
 

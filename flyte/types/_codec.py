@@ -35,6 +35,8 @@ class Codec(Generic[T]):
 
     awaits: bool = False
     """Whether only the async methods may be used."""
+    canonical: bool = False
+    """Whether the canonical bytes that :meth:`transfer` gives are themselves a literal of the value."""
     maps: bool = False
     """Whether literals hold maps, whose order in deterministic bytes the protobuf library decides."""
 
@@ -69,6 +71,11 @@ class Codec(Generic[T]):
         """What :meth:`transfer_sized` gives."""
         taken, data = self.take(value)
         return taken, len(data)
+
+    def take_wired(self, value: Any) -> tuple[T, int, bytes]:
+        """What :meth:`transfer_wired` gives."""
+        taken, size = self.take_sized(value)
+        return taken, size, self.wire(value)
 
     def accepts_class(self, cls: type) -> bool:
         """Whether values of exactly this class are this codec's own; a union asks."""
@@ -156,6 +163,18 @@ class Codec(Generic[T]):
         """
         try:
             return self.take_sized(value)
+        except Mismatch as mismatch:
+            raise mismatch.failure() from mismatch.__cause__
+        except RecursionError as error:
+            raise self._too_deep(value) from error
+
+    def transfer_wired(self, value: Any) -> tuple[T, int, bytes]:
+        """:meth:`transfer_sized`, and the bytes of the literal to keep, for which large values go to storage.
+
+        :raises TypeTransformerFailedError: the value does not fit.
+        """
+        try:
+            return self.take_wired(value)
         except Mismatch as mismatch:
             raise mismatch.failure() from mismatch.__cause__
         except RecursionError as error:

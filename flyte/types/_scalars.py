@@ -23,7 +23,12 @@ _double = struct.Struct("<d").pack
 class SimpleCodec(Codec[Any]):
     """A codec whose LiteralType is one of the simple ones."""
 
+    canonical = True
     simple: SimpleType
+
+    def take_wired(self, value: Any) -> tuple[Any, int, bytes]:
+        taken, data = self.take(value)
+        return taken, len(data), data
 
     def build_type(self) -> LiteralType:
         return LiteralType(simple=self.simple)

@@ -1,6 +1,6 @@
 """Named values as bytes to keep: one deterministic LiteralMap."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from flyteidl2.core.literals_pb2 import LiteralMap
@@ -8,7 +8,9 @@ from google.protobuf.message import DecodeError
 
 from flyte.errors import TypeTransformerFailedError
 
+from . import _framing as framing
 from ._codec import Codec
+from ._mismatch import Mismatch
 
 
 async def dump_values(codecs: Iterable[tuple[str, Codec[Any]]], values: Iterable[Any]) -> bytes:
@@ -20,6 +22,22 @@ async def dump_values(codecs: Iterable[tuple[str, Codec[Any]]], values: Iterable
     for (name, codec), value in zip(codecs, values, strict=True):
         kept.literals[name].CopyFrom(await codec.encode_async(value))
     return kept.SerializeToString(deterministic=True)
+
+
+def pack_literals(names: Sequence[bytes], literals: Sequence[bytes]) -> bytes:
+    """The bytes of a LiteralMap of literals that are bytes already, each under its name."""
+    return b"".join(map(framing.map_entry, names, literals))
+
+
+def wire_of(codec: Codec[Any], value: Any) -> bytes:
+    """The literal of a value as bytes to keep, for which large values go to storage.
+
+    :raises TypeTransformerFailedError: the value does not fit.
+    """
+    try:
+        return codec.wire(value)
+    except Mismatch as mismatch:
+        raise mismatch.failure() from mismatch.__cause__
 
 
 async def load_values(codecs: Iterable[tuple[str, Codec[Any]]], data: bytes) -> list[Any]:

@@ -44,6 +44,8 @@ class PayloadCodec(Codec[Any]):
     :param type_tag: the tag inside the LiteralType itself; empty for none.
     """
 
+    canonical = True
+
     def __init__(self, annotation: Any, name: str, plain: Plain, schema: Schema | None, type_tag: str) -> None:
         super().__init__(annotation, name)
         self.plain = plain
@@ -82,9 +84,14 @@ class PayloadCodec(Codec[Any]):
         return plain.unpack(packed), framing.msgpack_binary(data)
 
     def take_sized(self, value: Any) -> tuple[Any, int]:
-        # The order of the keys changes nothing about the size.
+        taken, size, _ = self.take_wired(value)
+        return taken, size
+
+    def take_wired(self, value: Any) -> tuple[Any, int, bytes]:
+        # The order of the keys changes nothing about the size, nor about what is read back.
         packed = self.plain.pack(value)
-        return self.plain.unpack(packed), len(framing.msgpack_binary(self._pack(packed, value)))
+        data = framing.msgpack_binary(self._pack(packed, value))
+        return self.plain.unpack(packed), len(data), data
 
 
 def unpack_payload(payload: bytes, codec: Codec[Any]) -> Any:

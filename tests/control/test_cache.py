@@ -130,7 +130,7 @@ def test_failures_are_not_kept_and_disabled_tasks_leave_nothing(tmp_path: Path):
         return 1
 
     flyte.run(plain)
-    assert not (tmp_path / "home").exists()
+    assert not (tmp_path / "home" / "local" / "cache.db").exists()
     with pytest.raises(ValueError):
         flyte.run(fails_once)
     assert flyte.run(fails_once).result == 7 and flyte.run(fails_once).result == 7

@@ -1,0 +1,390 @@
+"""What the local controller tells the journal of a run, and what recovery takes from it.
+
+A run that is remembered has a :class:`RunJournal`, an action of it a :class:`Record`. The record of a child is written
+for good before its caller sees the result, so whatever a caller has done with a result, recovery finds it again.
+"""
+
+import asyncio
+import functools
+import itertools
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from hashlib import md5, sha256
+from typing import Any
+
+from flyte._core.context import TaskContext
+from flyte._core.identity import ActionPhase
+from flyte._core.log import logger
+from flyte._definition.cache import Cache
+from flyte._definition.discovery import discovery_version
+from flyte._journal import values
+from flyte._journal.faults import fault_document
+from flyte._journal.schema import INLINE_BYTES, open_file
+from flyte._journal.writer import TASK, Writer, writer
+from flyte.errors import RunRecoveryError, TypeTransformerFailedError
+from flyte.types._interface import interface_hash, typed_interface
+
+from .attempt import Plan
+from .recovery import Found, Past
+
+_ACTIONS_BITS = 32
+_ROOT_KEY = b"root"
+_KEY_BYTES = 16
+
+_SUCCEEDED, _RECOVERED = ActionPhase.SUCCEEDED.value, ActionPhase.RECOVERED.value
+_RUNNING = ActionPhase.RUNNING.value
+
+
+class Record:
+    """What the journal knows of one action; its row is made when it is written."""
+
+    __slots__ = (
+        "again",
+        "attempts",
+        "below",
+        "cache",
+        "context",
+        "ended_at",
+        "error",
+        "id",
+        "inputs",
+        "inputs_hash",
+        "key",
+        "outputs",
+        "parent",
+        "phase",
+        "queued_at",
+        "run",
+        "source",
+        "started_at",
+        "task",
+        "waiting",
+    )
+
+    def __init__(self, run: int, number: int, key: bytes, parent: "Record | None", task: int, context: Any) -> None:
+        self.id = number
+        self.run = run
+        self.key = key
+        self.parent = parent
+        self.task = task
+        self.context: TaskContext = context
+        self.phase = _RUNNING
+        self.attempts = 1
+        self.queued_at = self.started_at = context.execution.clock.time()
+        self.ended_at: float | None = None
+        self.cache: str | None = None
+        self.source: int | None = None
+        self.below: set[int] | None = None
+        """Ids of the tasks that ran below this action."""
+        self.waiting: str | None = None
+        self.again: bool = parent is not None and parent.again
+        """An attempt of this action, or of one above it, is a repeated one: what its children did before counts."""
+        self.inputs: bytes | str | Callable[[], bytes] = b""
+        self.inputs_hash = ""
+        self.outputs: bytes | str | None = None
+        self.error: str | None = None
+
+    def row(self) -> tuple[Any, ...]:
+        """The columns of the table ``action``."""
+        phase = self.phase  # first: a row that says it has ended has all the rest
+        context = self.context
+        if callable(self.inputs):
+            self.inputs = self.inputs()
+        below = json.dumps(sorted(self.below)) if self.below else None
+        return (
+            self.id,
+            self.run,
+            self.key,
+            context.name,
+            None if self.parent is None else self.parent.id,
+            self.task,
+            None if context.parent is None else context.parent.group,
+            phase,
+            self.attempts,
+            self.queued_at,
+            self.started_at,
+            self.ended_at,
+            self.cache,
+            self.source,
+            below,
+            self.waiting,
+            self.inputs,
+            self.outputs,
+            self.error,
+        )
+
+
+class RunJournal:
+    """Remembers one run.
+
+    :param run: id of the run in the journal.
+    :param past: the run or runs that this one is recovered from.
+    """
+
+    def __init__(self, writer: Writer, run: int, past: Past | None) -> None:
+        self.writer = writer
+        self.run = run
+        self.past = past
+        self._first = run << _ACTIONS_BITS
+        self._numbers = itertools.count(self._first)
+        self._reader: sqlite3.Connection | None = None
+        self._reading = threading.Lock()
+
+    # Actions --------------------------------------------------------------------------------------------------------
+
+    def begin(self, plan: Plan, context: TaskContext, inputs_hash: str) -> Record:
+        """An action of a task begins."""
+        task = plan.recorded_as
+        if task is None:
+            task = plan.recorded_as = self._put_task(plan)
+        elif (task, self.writer.name) not in _put:
+            self._put_task(plan)
+        return self._begin(task, plan.lasting, context, inputs_hash)
+
+    def begin_step(self, name: str, version: str, context: TaskContext, inputs_hash: str) -> Record:
+        """A traced function begins."""
+        task = self._put_named(name, version, "trace", None, "{}")
+        return self._begin(task, name, context, inputs_hash)
+
+    def _begin(self, task: int, what: str, context: TaskContext, inputs_hash: str) -> Record:
+        above = context.parent
+        parent: Record | None = above.calls.record if above is not None else None
+        if parent is None:
+            key = _ROOT_KEY
+            self.writer.put("UPDATE run SET inputs_hash = ? WHERE id = ?", (inputs_hash, self.run))
+        else:
+            assert above is not None
+            group = above.group
+            # Names of actions change with every edit of a task's code; this key is what stays, and tells equal work.
+            sequence = above.calls.next_sequence(what, inputs_hash, group)
+            text = f"{what}-{inputs_hash}-{sequence}-{group}" if group else f"{what}-{inputs_hash}-{sequence}"
+            key = md5(parent.key + text.encode(), usedforsecurity=False).digest()
+            if parent.below is None:
+                parent.below = set()
+            parent.below.add(task)
+        record = Record(self.run, next(self._numbers), key, parent, task, context)
+        record.inputs_hash = inputs_hash
+        context.calls.record = record
+        return record
+
+    def look_up(self, record: Record, version: str, name: str) -> Found | None:
+        """What an earlier attempt of this run, or the run that is recovered, has done of this very work."""
+        try:
+            if record.again:
+                own = self._find_own(record.key)
+                if own is not None:
+                    record.id, done = own
+                    if done is not None:
+                        return done
+            if self.past is not None:
+                root_inputs = record.inputs_hash if record.parent is None else None
+                return self.past.find(record.key, version, root_inputs)
+        except (sqlite3.Error, ValueError) as error:
+            logger.warning("the history cannot be read, so %r runs again: %s", name, error)
+        return None
+
+    def _find_own(self, key: bytes) -> tuple[int, Found | None] | None:
+        with self._reading:
+            if self._reader is None:
+                self._reader = open_file(self.writer.path, _SYNC_WAIT_S)
+            row = self._reader.execute(
+                "SELECT id, phase, below, outputs FROM action WHERE run = ? AND key = ?", (self.run, key)
+            ).fetchone()
+        if row is None:
+            return None
+        if row[1] not in (_SUCCEEDED, _RECOVERED) or row[3] is None:
+            return row[0], None
+        return row[0], Found(row[0], tuple(json.loads(row[2])) if row[2] else (), row[3])
+
+    def started(self, record: Record) -> None:
+        """The action runs, and may do so for long: readers are to see it."""
+        self.writer.put_action(record)
+        self.writer.commit_later(asyncio.get_running_loop())
+
+    async def succeeded(self, record: Record) -> None:
+        """The action has ended well; when this returns, that is written for good."""
+        self.keep_outputs(record)
+        self._end(record)
+        record.phase = _SUCCEEDED
+        await self.writer.commit(asyncio.get_running_loop(), record)
+
+    def succeeded_at_once(self, record: Record) -> None:
+        """:meth:`succeeded`, for a caller that cannot await."""
+        self._end(record)
+        record.phase = _SUCCEEDED
+        self.writer.put_action(record)
+        self.writer.flush(wait_s=_SYNC_WAIT_S)
+
+    async def recovered(self, record: Record, found: Found) -> None:
+        """The action was taken from an earlier run."""
+        self._end(record)
+        record.outputs = found.outputs
+        record.source = found.action
+        if found.below:
+            record.below = {*(record.below or ()), *found.below}
+            if record.parent is not None and record.parent.below is not None:
+                record.parent.below |= record.below
+        record.phase = _RECOVERED
+        await self.writer.commit(asyncio.get_running_loop(), record)
+
+    def recovered_at_once(self, record: Record, found: Found) -> None:
+        """:meth:`recovered` for a traced function, without waiting: it can be taken from there again."""
+        self._end(record)
+        record.outputs = found.outputs
+        record.source = found.action
+        record.phase = _RECOVERED
+        self.writer.put_action(record)
+
+    def failed(self, record: Record, phase: ActionPhase, error: BaseException) -> None:
+        """The action has ended otherwise."""
+        self._end(record)
+        record.error = fault_document(error)
+        record.phase = phase.value
+        self.writer.put_action(record)
+        try:
+            self.writer.commit_later(asyncio.get_running_loop())
+        except RuntimeError:  # in a sync body's thread; the end of the run writes it
+            pass
+
+    def attempt_failed(self, record: Record, error: BaseException) -> None:
+        """An attempt has failed, and another one follows."""
+        now = record.context.execution.clock.time()
+        self.writer.put(
+            "INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?)",
+            (record.id, record.attempts - 1, record.started_at, now, fault_document(error)),
+        )
+        record.attempts += 1
+        record.again = True
+        record.started_at = now
+        self.started(record)
+
+    def waits(self, record: Record, what: str | None) -> None:
+        """The action waits for ``what``, in words, from now on; None when it goes on."""
+        since = record.context.execution.clock.time()
+        record.waiting = json.dumps({"for": what, "since": since}) if what is not None else None
+        self.started(record)
+
+    def _end(self, record: Record) -> None:
+        record.ended_at = record.context.execution.clock.time()
+        record.waiting = None
+        parent = record.parent
+        if record.below and parent is not None and parent.below is not None:
+            parent.below |= record.below
+
+    # Values -----------------------------------------------------------------------------------------------------
+
+    async def keep_inputs(self, record: Record, plan: Plan, taken: Sequence[Any], pieces: Sequence[bytes]) -> None:
+        """Keep the inputs as they are before the body can change them."""
+        boundary = plan.boundary
+        try:
+            if boundary.awaits:
+                data = await boundary.dump_inputs(taken)
+            elif boundary.canonical and sum(map(len, pieces)) <= INLINE_BYTES:
+                record.inputs = functools.partial(boundary.wire_inputs, taken, pieces)
+                return
+            else:
+                data = boundary.wire_inputs(taken, pieces)
+        except (TypeTransformerFailedError, OSError) as error:
+            logger.warning("the inputs of task %r are not remembered: %s", plan.name, error)
+            return
+        record.inputs = self.keep(record, data)
+
+    def keep_outputs(self, record: Record) -> None:
+        """Large outputs go to a file of their own."""
+        if isinstance(record.outputs, bytes) and len(record.outputs) > INLINE_BYTES:
+            record.outputs = self.keep(record, record.outputs) or None
+
+    def keep(self, record: Record, data: bytes) -> bytes | str:
+        """What stands for inputs or outputs in the journal; many bytes go to a file named by their content."""
+        try:
+            kept = values.keep(data)
+        except OSError as error:
+            logger.warning("a large value of action %s is not remembered: %s", record.context.name, error)
+            return b""
+        digest = values.hash_of(kept)
+        if digest is not None:
+            self.writer.put("INSERT OR IGNORE INTO big VALUES (?, ?)", (digest, record.id))
+        return kept
+
+    # Tasks ------------------------------------------------------------------------------------------------------------
+
+    def _put_task(self, plan: Plan) -> int:
+        task = plan.task
+        try:
+            interface = typed_interface(task.interface).SerializeToString(deterministic=True)
+        except TypeError:
+            interface = None
+        return self._put_named(plan.name, plan.work_version, "task", interface, json.dumps(_detail_of(plan)))
+
+    def _put_named(self, name: str, version: str, kind: str, interface: bytes | None, detail: str) -> int:
+        digest = sha256("\0".join((name, version, kind, detail)).encode()).digest()
+        number = int.from_bytes(digest[:8], "big") >> 1
+        if (number, self.writer.name) not in _put:
+            self.writer.put(TASK, (number, name, version, kind, interface, detail))
+            _put.add((number, self.writer.name))
+        return number
+
+    # The run ----------------------------------------------------------------------------------------------------------
+
+    def end(self, phase: ActionPhase, error: BaseException | None, at: float) -> None:
+        """The run has ended; when this returns, everything of it is written."""
+        said = fault_document(error) if error is not None else None
+        self.writer.put(
+            "UPDATE run SET phase = ?, ended_at = ?, error = ? WHERE id = ?", (phase.value, at, said, self.run)
+        )
+        self.writer.flush(wait_s=_SYNC_WAIT_S)
+        if self.past is not None:
+            self.past.close()
+        if self._reader is not None:
+            self._reader.close()
+
+
+_SYNC_WAIT_S = 5.0
+_put: set[tuple[int, str]] = set()
+"""Tasks that this process has written, by id and writer."""
+
+
+def _detail_of(plan: Plan) -> dict[str, str]:
+    """What the task's version in the cache is made of, for who asks why a result was not taken."""
+    cache = plan.task.cache
+    detail = {"interface": interface_hash(plan.task.interface), "body": discovery_version(plan.task)}
+    if isinstance(cache, Cache) and cache.is_enabled():
+        detail |= {
+            "behavior": cache.behavior,
+            "version_override": cache.version_override or "",
+            "salt": cache.salt,
+            "ignored_inputs": ", ".join(cache.get_ignored_inputs()),
+        }
+    return detail
+
+
+async def take_found(plan: Plan, found: Found) -> tuple[bool, Any]:
+    """The result of an action of an earlier run, and whether there is one that can be read."""
+    try:
+        return True, await plan.boundary.load(values.fetch(found.outputs))
+    except (OSError, ValueError, TypeTransformerFailedError) as error:
+        logger.warning("the result of task %r in the earlier run cannot be read and is made anew: %s", plan.name, error)
+        return False, None
+
+
+def open_journal(columns: dict[str, Any], recover_from: str | None) -> RunJournal | None:
+    """The journal of a new run; None, after a warning, where it cannot be kept.
+
+    :param columns: of the table ``run``.
+    :param recover_from: name of a run, or ``last``.
+    :raises flyte.errors.RunRecoveryError: there is nothing to recover from under that name, or no history at all.
+    """
+    kept = writer()
+    if kept is None:
+        if recover_from is not None:
+            raise RunRecoveryError(f"recover_from={recover_from!r}: no history of runs can be read; see the warning")
+        return None
+    past = Past.of(kept.path, recover_from, columns["task"]) if recover_from is not None else None
+    try:
+        run = kept.insert_run({**columns, "writer": kept.name, "recovered_from": past.run if past else None})
+    except sqlite3.Error as error:
+        logger.warning("this run is not remembered and cannot be recovered: %s", error)
+        return None
+    return RunJournal(kept, run, past)
