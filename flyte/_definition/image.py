@@ -22,7 +22,6 @@ from .image_arguments import (
     check_platform,
     check_python,
     check_registry,
-    check_tag,
     first_secret,
     path_from,
     pip_options,
@@ -79,6 +78,7 @@ class Image:
     python_version: tuple[int, int] = field(default_factory=_running_python)
     extendable: bool = False
     _ref_name: str | None = None
+    # In place of the digest of the recipe; "latest" is built whenever it is asked for.
     _tag: str | None = None
     _layers: "tuple[Layer, ...]" = ()
     _image_registry_secret: Secret | None = None
@@ -444,14 +444,12 @@ class Image:
         addl_layer: "Layer | None" = None,
         extendable: bool | None = None,
         platform: Architecture | tuple[Architecture, ...] | None = None,
-        tag: str | None = None,
     ) -> "Image":
         """A copy with some things changed; what is None is kept.
 
         :param base_image: build on this one instead.
         :param addl_layer: with this layer on top.
         :param extendable: whether layers may be put on the copy.
-        :param tag: in place of the digest of the recipe. ``"latest"`` is built whenever it is asked for.
         :raises ValueError: a base or layers for an image that a Dockerfile builds, or a bad name or platform.
         """
         if self.dockerfile is not None and (extendable or base_image):
@@ -465,13 +463,12 @@ class Image:
             "name": check_name(name),
             "base_image": base_image,
             "extendable": extendable,
-            "_tag": check_tag(tag),
         }
         if python_version is not None:
             changes |= {"python_version": check_python(python_version), "_python_asked": True}
         if platform is not None:
             changes["platform"] = check_platform(platform)
-        renamed = self._renamed or any(value is not None for value in (registry, name, python_version, platform, tag))
+        renamed = self._renamed or any(value is not None for value in (registry, name, python_version, platform))
         changes = {key: value for key, value in changes.items() if value is not None}
         image = replace(self, **changes, _renamed=renamed, _maker=_MADE_HERE)
         return image if addl_layer is None else image._with(addl_layer)

@@ -54,16 +54,6 @@ def check_registry(registry: str | None) -> str | None:
     return registry.rstrip("/")
 
 
-def check_tag(tag: str | None) -> str | None:
-    if tag is not None and (
-        not isinstance(tag, str) or re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", tag) is None
-    ):
-        raise ValueError(
-            f"Image: tag={tag!r} is not a tag; use at most 128 letters, digits, '_', '.' and '-', not '.' or '-' first"
-        )
-    return tag
-
-
 def check_mode(method: str, mode: Any) -> Any:
     if mode not in ("dependencies_only", "install_project"):
         raise ValueError(

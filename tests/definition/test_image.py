@@ -427,6 +427,7 @@ def test_documented_methods():
         "with_workdir": "workdir",
         "with_dockerignore": "path",
         "with_local_v2": "",
+        "with_code_bundle": "copy_style dst",
         "clone": "registry registry_secret name base_image python_version addl_layer extendable platform",
         "validate": "",
     }
@@ -454,7 +455,6 @@ def test_declaring_reads_no_file_and_loads_no_hash():
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: BASE.with_code_bundle("all", dst="/app"),
         lambda: BASE.with_local_v2_plugins("x"),
         lambda: BASE.with_local_rs_controller(),
         lambda: BASE.with_pixi_project("pixi.toml"),
