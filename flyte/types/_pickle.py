@@ -9,12 +9,10 @@ import enum
 import hashlib
 import importlib
 import io
+import mmap
 import pickle
-import tempfile
 import typing
-import uuid
-from contextvars import ContextVar
-from typing import Any, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 
 from flyteidl2.core.literals_pb2 import Blob, BlobMetadata, Literal, Scalar
 from flyteidl2.core.types_pb2 import BlobType, LiteralType, SimpleType, TypeStructure, UnionType
@@ -22,13 +20,11 @@ from flyteidl2.core.types_pb2 import BlobType, LiteralType, SimpleType, TypeStru
 from flyte.types import _framing as framing
 from flyte.types._annotations import enums_in, pickle_policy, resolve
 from flyte.types._codec import Codec, in_memory
-from flyte.types._files import read_bytes, write_new
+from flyte.types._files import is_remote, keep, opened, raw_folder
+from flyte.types._files import raw_data_path as raw_data_path  # callers set it here
 from flyte.types._mismatch import Mismatch
 
 T = TypeVar("T")
-
-raw_data_path: ContextVar[str | None] = ContextVar("flyte_raw_data_path", default=None)
-"""Where large pickles are written: a local directory or ``file://`` URI; None for a temporary directory."""
 
 INLINE_BYTES = 10 * 1024
 """Pickles longer than this many bytes are kept in a file instead of inside the literal."""
@@ -75,7 +71,8 @@ class FlytePickle(Generic[T]):
         :raises TypeTransformerFailedError: open pickles are forbidden, or the file is not readable.
         """
         try:
-            return _load_open(read_bytes(uri), "a pickled value")
+            with opened(uri) as file:
+                return _load_open(file, "a pickled value")
         except Mismatch as mismatch:
             raise mismatch.failure() from mismatch.__cause__
 
@@ -83,12 +80,12 @@ class FlytePickle(Generic[T]):
 class ClosedUnpickler(pickle.Unpickler):
     """An unpickler that admits the closed set of built-in types, and Enum classes that were declared.
 
-    :param data: the pickle.
+    :param file: holds the pickle.
     :param declared: Enum classes of the annotation.
     """
 
-    def __init__(self, data: bytes, declared: dict[tuple[str, str], type[enum.Enum]]) -> None:
-        super().__init__(io.BytesIO(data))
+    def __init__(self, file: BinaryIO, declared: dict[tuple[str, str], type[enum.Enum]]) -> None:
+        super().__init__(file)
         self._declared = declared
 
     def find_class(self, module: str, name: str) -> Any:
@@ -143,17 +140,94 @@ def _fraction(*parts: Any) -> Any:
     return Fraction(*parts)
 
 
-def load_closed(data: bytes, declared: dict[tuple[str, str], type[enum.Enum]], words: str) -> Any:
+def load_closed(file: BinaryIO, declared: dict[tuple[str, str], type[enum.Enum]], words: str) -> Any:
     """The value of a pickle of the closed set.
 
     :raises Mismatch: it is not one.
     """
     try:
-        return ClosedUnpickler(data, declared).load()
+        return ClosedUnpickler(file, declared).load()
     except MemoryError as error:
         raise Mismatch(words, got="a pickle that is too large or not one") from error
     except Exception as error:  # garbage makes an unpickler raise nearly anything
         raise Mismatch(words, got=f"a pickle that is not of this type ({type(error).__name__}: {error})") from error
+
+
+class Dump:
+    """A value's pickle, whose large parts are not copied: they stay where they are in the value.
+
+    :param pieces: the pickle in pieces.
+    :param buffers: what pickle leaves out of line, such as the memory of an array.
+    :param again: writes the whole pickle, buffers in line, to a file; needed where there are buffers.
+    """
+
+    __slots__ = ("_again", "_pieces", "buffers", "size_bytes")
+
+    def __init__(
+        self,
+        pieces: "tuple[bytes, ...]",
+        buffers: "list[memoryview] | None" = None,
+        again: "typing.Callable[[BinaryIO], None] | None" = None,
+    ) -> None:
+        self._pieces = pieces
+        self.buffers = buffers or []
+        self._again = again
+        self.size_bytes = sum(map(len, pieces)) + sum(buffer.nbytes for buffer in self.buffers)
+
+    @property
+    def head(self) -> bytes:
+        """The pickle without its buffers."""
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
+    def write(self, file: BinaryIO) -> None:
+        """Write the whole pickle."""
+        if self._again is not None and self.buffers:
+            self._again(file)
+        else:
+            file.writelines(self._pieces)
+
+    def whole(self) -> bytes:
+        """The whole pickle."""
+        if not self.buffers:
+            return self.head
+        file = io.BytesIO()
+        self.write(file)
+        return file.getvalue()
+
+    def digest(self) -> str:
+        """What stands for the content."""
+        digest = hashlib.sha256()
+        for piece in self._pieces:
+            digest.update(piece)
+        for buffer in self.buffers:
+            digest.update(buffer.nbytes.to_bytes(8, "little"))
+            digest.update(buffer)
+        return digest.hexdigest()
+
+    def keep(self, digest: str) -> str:
+        """Have the whole pickle in a file under the name of its content; returns its URI."""
+
+        def write(path: str) -> None:
+            with open(path, "wb") as file:
+                self.write(file)
+
+        return keep(f"{digest}.pickle", write)
+
+
+_LARGE_BYTES = 1 << 16  # from here on pickle puts bytes outside its frames
+
+
+def _dump_bytes(value: bytes) -> Dump:
+    size = len(value)
+    if size <= _LARGE_BYTES:
+        return Dump((pickle.dumps(value, protocol=_PROTOCOL),))
+    # What pickle writes, without a copy of the value.
+    opcode = (
+        pickle.BINBYTES + size.to_bytes(4, "little")
+        if size < 1 << 32
+        else pickle.BINBYTES8 + size.to_bytes(8, "little")
+    )
+    return Dump((pickle.PROTO + bytes((_PROTOCOL,)) + opcode, value, pickle.MEMOIZE + pickle.STOP))
 
 
 def _cloudpickle(value: Any) -> bytes:
@@ -163,24 +237,49 @@ def _cloudpickle(value: Any) -> bytes:
     return data
 
 
-def _dump_open(value: Any) -> bytes:
+def _dump_open(value: Any) -> Dump:
     _permit("write")
+    import cloudpickle
+
+    found: list[pickle.PickleBuffer] = []
     try:
-        data = _cloudpickle(value)
+        head: bytes = cloudpickle.dumps(value, protocol=_PROTOCOL, buffer_callback=found.append)  # type: ignore[no-untyped-call]
+        try:
+            buffers = [buffer.raw() for buffer in found]
+        except BufferError:  # memory that is not in one piece
+            return Dump((_cloudpickle(value),))
     except Exception as error:
         raise Mismatch(
             "a value that cloudpickle can carry", value, f"{type(error).__name__}: {str(error)[:200]}"
         ) from error
-    return data
+
+    def again(file: BinaryIO) -> None:
+        cloudpickle.Pickler(file, protocol=_PROTOCOL).dump(value)  # type: ignore[no-untyped-call]
+
+    return Dump((head,), buffers, again)
 
 
-def _load_open(data: bytes, words: str) -> Any:
+def _load_open(file: BinaryIO, words: str, buffers: "list[Any] | None" = None) -> Any:
     _permit("read")
     try:
-        return pickle.loads(data)  # noqa: S301 - declared by the user as a type that only pickle can carry
+        return pickle.load(file, buffers=buffers)  # noqa: S301 - declared by the user as a type that only pickle can carry
     except Exception as error:
         why = f"{type(error).__name__}: {str(error)[:200]}"
         raise Mismatch(words, got=f"a pickle that cannot be read ({why})") from error
+
+
+_HUGE_BYTES = 1 << 20
+
+
+def _copied(buffer: memoryview) -> Any:
+    """A writable copy of a buffer."""
+    if buffer.nbytes < _HUGE_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return bytearray(buffer)
+    # In huge pages, because the operating system takes ten times as long to hand out the same memory in small ones.
+    copy = mmap.mmap(-1, buffer.nbytes)
+    copy.madvise(mmap.MADV_HUGEPAGE)
+    copy.write(buffer)
+    return copy
 
 
 def _permit(verb: str) -> None:
@@ -192,17 +291,8 @@ def _permit(verb: str) -> None:
         )
 
 
-_temporary: str | None = None
-
-
-def _write_blob(data: bytes) -> str:
-    global _temporary
-    directory = raw_data_path.get()
-    if directory is None:
-        if _temporary is None:
-            _temporary = tempfile.mkdtemp(prefix="flyte-raw-")
-        directory = _temporary
-    return write_new(directory, f"{uuid.uuid4().hex}.pickle", data)
+def _write_blob(dump: Dump) -> str:
+    return dump.keep(dump.digest())
 
 
 def _is_a(value: Any, cls: type) -> bool:
@@ -276,60 +366,92 @@ class PickleCodec(Codec[Any]):
         elif self.deep is not None:
             self.deep(value)
 
-    def dump(self, value: Any) -> bytes:
+    @property
+    def blocks(self) -> bool:
+        return is_remote(raw_folder()) if raw_data_path.get() is not None else False
+
+    def dump(self, value: Any) -> Dump:
         """The pickle of a value."""
         self.check(value)
         if not self.closed:
             return _dump_open(value)
+        if type(value) is bytes:
+            return _dump_bytes(value)
         try:
             data = pickle.dumps(value, protocol=_PROTOCOL)
         except Exception as error:
             raise Mismatch(self.describe(), value, f"{type(error).__name__}: {str(error)[:200]}") from error
         if self.deep is not None:
             # A subclass of int inside set[int] would only be found out by the receiver.
-            load_closed(data, self.declared, self.describe())
-        return data
+            load_closed(io.BytesIO(data), self.declared, self.describe())
+        return Dump((data,))
 
-    def load_bytes(self, data: bytes) -> Any:
-        """The value of a pickle."""
+    def load_from(self, file: BinaryIO, buffers: list[Any] | None = None) -> Any:
+        """The value of a pickle.
+
+        :param buffers: what is not in the pickle itself; the value takes them over.
+        """
         if not self.closed:
-            value = _load_open(data, self.describe())
+            value = _load_open(file, self.describe(), buffers)
         else:
-            value = load_closed(data, self.declared, self.describe())
+            value = load_closed(file, self.declared, self.describe())
         try:
             self.check(value)
         except RecursionError as error:
             raise Mismatch(self.describe(), got="a value nested too deeply") from error
         return value
 
-    def content_hash(self, value: Any, data: bytes) -> str:
+    def content_hash(self, value: Any, dump: Dump) -> str:
         """The hash that stands for a value when inputs are hashed; empty when its bytes do."""
         if self.hashed:
             return _hash_of_members(value)
-        return hashlib.sha256(data).hexdigest() if len(data) > INLINE_BYTES else ""
+        return dump.digest() if dump.size_bytes > INLINE_BYTES else ""
 
     def wire(self, value: Any) -> bytes:
-        data = self.dump(value)
-        content_hash = self.content_hash(value, data)
-        if len(data) <= INLINE_BYTES or in_memory.get():
-            return framing.plain_binary(data, content_hash)
+        dump = self.dump(value)
+        return self._wire_dump(dump, self.content_hash(value, dump))
+
+    def _wire_dump(self, dump: Dump, content_hash: str) -> bytes:
+        if dump.size_bytes <= INLINE_BYTES or in_memory.get():
+            return framing.plain_binary(dump.whole(), content_hash)
         metadata = BlobMetadata(type=BlobType(format=FORMAT))
-        blob = Blob(metadata=metadata, uri=_write_blob(data))
+        # The hash of a set is one of its members as they are sorted, not of its bytes.
+        blob = Blob(metadata=metadata, uri=dump.keep(dump.digest() if self.hashed else content_hash))
         return Literal(scalar=Scalar(blob=blob), hash=content_hash).SerializeToString(deterministic=True)
 
     def read(self, literal: Literal) -> Any:
         scalar = literal.scalar
         if scalar.HasField("binary") and not scalar.binary.tag:
-            return self.load_bytes(scalar.binary.value)
+            return self.load_from(io.BytesIO(scalar.binary.value))
         if scalar.HasField("blob") and scalar.blob.metadata.type.format == FORMAT:
-            return self.load_bytes(read_bytes(scalar.blob.uri))
+            with opened(scalar.blob.uri) as file:
+                return self.load_from(file)
         return self.unexpected(literal)
 
     def take(self, value: Any) -> tuple[Any, bytes]:
-        data = self.dump(value)
-        content_hash = self.content_hash(value, data)
-        canonical = content_hash.encode() if content_hash else framing.plain_binary(data)
-        return (value if type(value) is bytes else self.load_bytes(data)), canonical
+        dump = self.dump(value)
+        content_hash = self.content_hash(value, dump)
+        canonical = content_hash.encode() if content_hash else framing.plain_binary(dump.whole())
+        return self._received(value, dump), canonical
+
+    def take_sized(self, value: Any) -> tuple[Any, int]:
+        # What is in a file counts as long as its hash, which need not be found out for that.
+        dump = self.dump(value)
+        if self.hashed or dump.size_bytes <= INLINE_BYTES:
+            taken, data = self.take(value)
+            return taken, len(data)
+        return self._received(value, dump), hashlib.sha256().digest_size * 2
+
+    def take_wired(self, value: Any) -> tuple[Any, int, bytes]:
+        dump = self.dump(value)
+        content_hash = self.content_hash(value, dump)
+        literal = self._wire_dump(dump, content_hash)
+        return self._received(value, dump), len(content_hash or literal), literal
+
+    def _received(self, value: Any, dump: Dump) -> Any:
+        if type(value) is bytes:
+            return value
+        return self.load_from(io.BytesIO(dump.head), [_copied(buffer) for buffer in dump.buffers])
 
 
 def _hash_of_members(members: Any) -> str:
