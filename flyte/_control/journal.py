@@ -201,7 +201,11 @@ class RunJournal:
     def started(self, record: Record) -> None:
         """The action runs, and may do so for long: readers are to see it."""
         self.writer.put_action(record)
-        self.writer.commit_later(asyncio.get_running_loop())
+        if asyncio._get_running_loop() is not None:
+            self.writer.commit_later(asyncio.get_running_loop())
+        else:  # a sync body, in a thread
+            loop = record.context.execution.loop
+            loop.call_soon_threadsafe(self.writer.commit_later, loop)
 
     async def succeeded(self, record: Record) -> None:
         """The action has ended well; when this returns, that is written for good."""
@@ -229,24 +233,20 @@ class RunJournal:
         record.phase = _RECOVERED
         await self.writer.commit(asyncio.get_running_loop(), record)
 
-    def recovered_at_once(self, record: Record, found: Found) -> None:
+    def recovered_soon(self, record: Record, found: Found) -> None:
         """:meth:`recovered` for a traced function, without waiting: it can be taken from there again."""
         self._end(record)
         record.outputs = found.outputs
         record.source = found.action
         record.phase = _RECOVERED
-        self.writer.put_action(record)
+        self.started(record)
 
     def failed(self, record: Record, phase: ActionPhase, error: BaseException) -> None:
         """The action has ended otherwise."""
         self._end(record)
         record.error = fault_document(error)
         record.phase = phase.value
-        self.writer.put_action(record)
-        try:
-            self.writer.commit_later(asyncio.get_running_loop())
-        except RuntimeError:  # in a sync body's thread; the end of the run writes it
-            pass
+        self.started(record)
 
     def attempt_failed(self, record: Record, error: BaseException) -> None:
         """An attempt has failed, and another one follows."""

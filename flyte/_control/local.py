@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from flyte._core.context import Execution, TaskContext, current
@@ -21,7 +21,7 @@ from flyte.errors import (
 from .attempt import Plan, failure_of, inline_breach, is_recoverable, plan_of, run_attempt, stop
 from .cache import flush_stores, run_cached, use_of
 from .journal import RunJournal, take_found
-from .trace import begin_trace
+from .trace import phase_of, trace_async, trace_async_items, trace_items, trace_sync
 
 T = TypeVar("T")
 
@@ -85,19 +85,19 @@ class LocalController(Controller):
 
     async def trace(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run an async traced function as a step of the current action."""
-        token = current.set(begin_trace(function, args, kwargs))
-        try:
-            return await function(*args, **kwargs)
-        finally:
-            current.reset(token)
+        return await trace_async(function, args, kwargs)
 
     def trace_sync(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run a sync traced function as a step of the current action."""
-        token = current.set(begin_trace(function, args, kwargs))
-        try:
-            return function(*args, **kwargs)
-        finally:
-            current.reset(token)
+        return trace_sync(function, args, kwargs)
+
+    def trace_async_items(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        """Run a traced async generator as a step of the current action."""
+        return trace_async_items(function, args, kwargs)
+
+    def trace_items(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """Run a traced generator as a step of the current action."""
+        return trace_items(function, args, kwargs)
 
 
 def current_execution(task: TaskTemplate[Any, Any, Any]) -> Execution:
@@ -196,13 +196,6 @@ async def _recorded(
         raise
     recorder.action_finished(context, ActionPhase.SUCCEEDED, None)
     return result
-
-
-def phase_of(error: BaseException) -> ActionPhase:
-    """The terminal phase of an action that ended with ``error``."""
-    if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)):
-        return ActionPhase.ABORTED
-    return ActionPhase.TIMED_OUT if isinstance(error, TaskTimeoutError) else ActionPhase.FAILED
 
 
 # Retries and time limits --------------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ class Execution:
     journal: Any = None
     """Remembers what happens to each action, if the run is remembered."""
     attempt: Callable[..., Coroutine[Any, Any, Any]] | None = None
-    """Runs one attempt of a task in place of ``run_attempt`` and with its parameters, such as a pool of worker processes
+    """Runs one attempt of a task in place of ``run_attempt`` and with its parameters, as a pool of worker processes
     does; None for this process."""
     closing: bool = False
     """The run was cancelled as a whole; what its bodies raise from now on is part of that."""

@@ -5,7 +5,7 @@ remote one hands it to a control plane, and a user may install a third: ``flyte.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Protocol
 
 from .identity import ActionID, ActionPhase
@@ -35,6 +35,16 @@ class Controller(ABC):
     def trace_sync(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run a sync function decorated with ``flyte.trace``; the default only calls it."""
         return function(*args, **kwargs)
+
+    def trace_async_items(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        """Run an async generator decorated with ``flyte.trace``; the default only calls it."""
+        items: AsyncIterator[Any] = function(*args, **kwargs)
+        return items
+
+    def trace_items(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """Run a generator decorated with ``flyte.trace``; the default only calls it."""
+        items: Iterator[Any] = function(*args, **kwargs)
+        return items
 
     async def finalize(self, action: ActionID) -> None:  # noqa: B027 - a hook that most controllers do not need
         """The action has ended and will make no more calls."""

@@ -1,6 +1,7 @@
 """What a body writes besides calling tasks: ``flyte.map`` and ``flyte.trace``."""
 
 import asyncio
+import contextlib
 import functools
 import inspect
 from collections import deque
@@ -212,9 +213,28 @@ def trace(func: C) -> C:
     """
     if not callable(func):
         raise TypeError(f"@flyte.trace takes a function, but got {type(func).__name__} {func!r}")
-    if inspect.isasyncgenfunction(func) or inspect.isgeneratorfunction(func):
-        # Its items are handed out while it runs, so there is no result to keep: it is passed through as it is.
-        return func
+    if inspect.isasyncgenfunction(func):
+
+        @functools.wraps(func)
+        async def traced_async_items(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            controller = _controller(func)
+            items = func(*args, **kwargs) if controller is None else controller.trace_async_items(func, *args, **kwargs)
+            async with contextlib.aclosing(cast(Any, items)):
+                async for item in items:
+                    yield item
+
+        return cast(C, traced_async_items)
+    if inspect.isgeneratorfunction(func):
+
+        @functools.wraps(func)
+        def traced_items(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            controller = _controller(func)
+            if controller is None:
+                yield from func(*args, **kwargs)
+            else:
+                yield from controller.trace_items(func, *args, **kwargs)
+
+        return cast(C, traced_items)
     if inspect.iscoroutinefunction(func):
 
         @functools.wraps(func)
