@@ -12,7 +12,7 @@ from flyte._core.interface import NativeInterface
 from flyte.errors import RuntimeDataValidationError, TypeTransformerFailedError
 from flyte.types._engine import codec_for, generation
 from flyte.types._references import ReferenceCodec
-from flyte.types._stored import dump_values, load_values, pack_literals, wire_of
+from flyte.types._stored import dump_values, load_values, pack_literals, pack_name, wire_of
 
 _MEMO = "boundary"
 
@@ -45,8 +45,8 @@ class Boundary:
         # Canonical bytes of the inputs: name + ":" + value + ";" for each (wire-protocol section 6.2).
         self.prefixes = [f"{name}:".encode() for name in self.names]
         self.takers = [codec.transfer for codec in self.inputs]
-        self.keys = [name.encode() for name in self.names]
-        self.output_keys = [name.encode() for name, _ in self.outputs]
+        self.keys = [pack_name(name) for name in self.names]
+        self.output_keys = [pack_name(name) for name, _ in self.outputs]
         self.canonical = all(codec.canonical for codec in self.inputs)
         self.awaits = any(c.awaits for c in self.inputs) or any(c.awaits for _, c in self.outputs)
         # One plain result is by far the commonest case.

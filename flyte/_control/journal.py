@@ -200,10 +200,19 @@ class RunJournal:
 
     def started(self, record: Record) -> None:
         """The action runs, and may do so for long: readers are to see it."""
-        self.writer.put_action(record)
-        if asyncio._get_running_loop() is not None:
-            self.writer.commit_later(asyncio.get_running_loop())
+        loop = asyncio._get_running_loop()
+        if loop is not None:
+            self.writer.put_open(record, loop)
         else:  # a sync body, in a thread
+            loop = record.context.execution.loop
+            loop.call_soon_threadsafe(self.writer.put_open, record, loop)
+
+    def _put_soon(self, record: Record) -> None:
+        self.writer.put_action(record)
+        loop = asyncio._get_running_loop()
+        if loop is not None:
+            self.writer.commit_later(loop)
+        else:
             loop = record.context.execution.loop
             loop.call_soon_threadsafe(self.writer.commit_later, loop)
 
@@ -212,7 +221,9 @@ class RunJournal:
         self.keep_outputs(record)
         self._end(record)
         record.phase = _SUCCEEDED
-        await self.writer.commit(asyncio.get_running_loop(), record)
+        loop = asyncio.get_running_loop()
+        if not self.writer.commit_alone(loop, record):
+            await self.writer.commit(loop, record)
 
     def succeeded_at_once(self, record: Record) -> None:
         """:meth:`succeeded`, for a caller that cannot await."""
@@ -239,14 +250,14 @@ class RunJournal:
         record.outputs = found.outputs
         record.source = found.action
         record.phase = _RECOVERED
-        self.started(record)
+        self._put_soon(record)
 
     def failed(self, record: Record, phase: ActionPhase, error: BaseException) -> None:
         """The action has ended otherwise."""
         self._end(record)
         record.error = fault_document(error)
         record.phase = phase.value
-        self.started(record)
+        self._put_soon(record)
 
     def attempt_failed(self, record: Record, error: BaseException) -> None:
         """An attempt has failed, and another one follows."""
@@ -258,17 +269,18 @@ class RunJournal:
         record.attempts += 1
         record.again = True
         record.started_at = now
-        self.started(record)
+        self._put_soon(record)
 
     def waits(self, record: Record, what: str | None) -> None:
         """The action waits for ``what``, in words, from now on; None when it goes on."""
         since = record.context.execution.clock.time()
         record.waiting = json.dumps({"for": what, "since": since}) if what is not None else None
-        self.started(record)
+        self._put_soon(record)
 
     def _end(self, record: Record) -> None:
         record.ended_at = record.context.execution.clock.time()
         record.waiting = None
+        self.writer.close_action(record)
         parent = record.parent
         if record.below and parent is not None and parent.below is not None:
             parent.below |= record.below

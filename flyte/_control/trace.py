@@ -3,6 +3,7 @@ journal, from which a repeated or recovered action takes them.
 """
 
 import asyncio
+import functools
 import hashlib
 import inspect
 import typing
@@ -19,12 +20,13 @@ from flyte._definition.discovery import code_bytes
 from flyte._journal import values
 from flyte.errors import RuntimeDataValidationError, RuntimeSystemError, TaskTimeoutError, TypeTransformerFailedError
 from flyte.types._engine import codec_for, generation
-from flyte.types._stored import dump_values, load_values
+from flyte.types._stored import dump_values, load_values, pack_literals, pack_name, wire_of
 
 from .boundary import Boundary, boundary_of
 from .journal import Record
 
 _RESULT = "o0"
+_NAMES = (pack_name(_RESULT),)
 
 
 class Step:
@@ -67,7 +69,9 @@ class Step:
     async def dump(self, result: Any) -> bytes | None:
         """A result as bytes to keep; None, after one warning, where it cannot be kept."""
         try:
-            return await dump_values([(_RESULT, self.results)], [self._box(result)])
+            if self.results.awaits:
+                return await dump_values([(_RESULT, self.results)], [self._box(result)])
+            return pack_literals(_NAMES, (wire_of(self.results, self._box(result)),))
         except (TypeTransformerFailedError, RuntimeDataValidationError, OSError) as error:
             if not self._warned:
                 self._warned = True
@@ -124,7 +128,10 @@ class Call:
         self.record: Record | None = None
         if self.journal is not None:
             self.record = self.journal.begin_step(step.name, step.version, context, inputs_hash)
-            self.record.inputs = step.boundary.wire_inputs(taken, pieces)
+            if step.boundary.canonical:
+                self.record.inputs = functools.partial(step.boundary.wire_inputs, taken, pieces)
+            else:
+                self.record.inputs = step.boundary.wire_inputs(taken, pieces)
 
     async def found(self) -> tuple[bool, Any]:
         """Whether the call was made before, and its result then."""

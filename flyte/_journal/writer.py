@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +32,9 @@ _FOLDED_EVERY = 2000
 
 ACTION = f"INSERT OR REPLACE INTO action VALUES ({', '.join('?' * 19)})"
 TASK = "INSERT OR IGNORE INTO task (id, name, version, kind, interface, detail) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+_IMPATIENT = nullcontext()
 
 
 class ActionRow(Protocol):
@@ -64,6 +67,7 @@ class Writer:
         self._lock = threading.Lock()
         """Held for a moment, by whoever touches what is to be written."""
         self._actions: dict[int, ActionRow] = {}
+        self._open: dict[int, ActionRow] = {}
         self._others: list[tuple[str, Sequence[Any]]] = []
         self._waiting: list[asyncio.Future[None]] = []
         self._soon: set[asyncio.AbstractEventLoop] = set()
@@ -114,9 +118,34 @@ class Writer:
             loop.call_soon(self._commit_soon, loop)
         return future
 
+    def commit_alone(self, loop: asyncio.AbstractEventLoop, action: ActionRow) -> bool:
+        """Write what was put, and ``action``, at once, if nobody could join in; False if somebody may.
+
+        When nothing else is ready to run on the loop, waiting for company only costs two of its turns.
+        """
+        # A detail of asyncio's own loops; on another kind of loop the answer is the careful one.
+        if getattr(loop, "_ready", True) or loop in self._soon or self._waiting or self._patient:
+            return False
+        with self._lock:
+            self._actions[action.id] = action
+        return self.flush() and not self._patient
+
+    def put_open(self, action: ActionRow, loop: asyncio.AbstractEventLoop) -> None:
+        """Write an action that runs, if it still does after a moment; :meth:`close_action` ends that.
+
+        Most have ended by then, and are written once.
+        """
+        self._open[action.id] = action
+        if loop not in self._later:
+            self.commit_later(loop)
+
+    def close_action(self, action: ActionRow) -> None:
+        """The action of :meth:`put_open` has ended, and is put by other means."""
+        self._open.pop(action.id, None)
+
     def commit_later(self, loop: asyncio.AbstractEventLoop) -> None:
         """See that what was put is written soon, also when nobody waits for it."""
-        if loop not in self._later and loop not in self._soon:
+        if loop not in self._later:
             self._later.add(loop)
             loop.call_later(_LAZY_S, self._commit_later, loop)
 
@@ -128,6 +157,10 @@ class Writer:
 
     def _commit_later(self, loop: asyncio.AbstractEventLoop) -> None:
         self._later.discard(loop)
+        if self._open:
+            with self._lock:
+                self._actions = {**self._open, **self._actions}
+                self._open.clear()
         if not self.flush():
             self.commit_later(loop)
 
@@ -140,7 +173,7 @@ class Writer:
         if not taken:
             return self._patient  # the thread takes this along
         try:
-            if self._write(wait_s):
+            if self._write(0.0) or (wait_s and self._write(wait_s)):
                 return True
             self._patient = True
         finally:
@@ -167,12 +200,16 @@ class Writer:
             file = self._file
             try:
                 with self._busy_for(busy_s):
-                    file.execute("BEGIN IMMEDIATE")
-                if actions:
-                    file.executemany(ACTION, [action.row() for action in actions.values()])
-                for statement, values in others:
-                    file.execute(statement, values)
-                file.execute("COMMIT")
+                    if len(actions) == 1 and not others:
+                        # One statement is a transaction by itself, for half the cost.
+                        file.execute(ACTION, next(iter(actions.values())).row())
+                    else:
+                        file.execute("BEGIN IMMEDIATE")
+                        if actions:
+                            file.executemany(ACTION, [action.row() for action in actions.values()])
+                        for statement, values in others:
+                            file.execute(statement, values)
+                        file.execute("COMMIT")
             except sqlite3.Error as error:
                 if file.in_transaction:
                     file.execute("ROLLBACK")
@@ -189,11 +226,11 @@ class Writer:
         _release(waiting)
         return True
 
+    def _busy_for(self, busy_s: float) -> AbstractContextManager[None]:
+        return self._patience(busy_s) if busy_s else _IMPATIENT
+
     @contextmanager
-    def _busy_for(self, busy_s: float) -> Iterator[None]:
-        if not busy_s:
-            yield
-            return
+    def _patience(self, busy_s: float) -> Iterator[None]:
         self._file.execute(f"PRAGMA busy_timeout={round(busy_s * 1000)}")
         try:
             yield

@@ -25,8 +25,16 @@ async def dump_values(codecs: Iterable[tuple[str, Codec[Any]]], values: Iterable
 
 
 def pack_literals(names: Sequence[bytes], literals: Sequence[bytes]) -> bytes:
-    """The bytes of a LiteralMap of literals that are bytes already, each under its name."""
-    return b"".join(map(framing.map_entry, names, literals))
+    """The bytes of a LiteralMap of literals that are bytes already.
+
+    :param names: :func:`pack_name` of each.
+    """
+    return b"".join([framing.frame(framing.MEMBER, framing.frame(n, v)) for n, v in zip(names, literals, strict=True)])
+
+
+def pack_name(name: str) -> bytes:
+    """What stands before the literal of a name in its map."""
+    return framing.frame(b"\x0a", name.encode()) + b"\x12"
 
 
 def wire_of(codec: Codec[Any], value: Any) -> bytes:
