@@ -155,7 +155,7 @@ class Call:
 
     async def keep(self, result: Any) -> None:
         """The call has ended well; its result is written for good when this returns."""
-        if self.record is not None:
+        if self.record is not None and self.journal is not None:
             self.record.outputs = await self.step.dump(result)
             await self.journal.succeeded(self.record)
 
@@ -170,13 +170,13 @@ class Call:
 
     def keep_at_once(self, result: Any) -> None:
         """:meth:`keep`, for a sync function."""
-        if self.record is not None:
+        if self.record is not None and self.journal is not None:
             _at_once(self._dump(result))
             self.journal.succeeded_at_once(self.record)
 
     def failed(self, error: BaseException) -> None:
         """The call has ended otherwise."""
-        if self.record is not None:
+        if self.record is not None and self.journal is not None:
             self.journal.failed(self.record, phase_of(error), error)
 
 

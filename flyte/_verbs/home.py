@@ -11,7 +11,8 @@ from typing import Any
 
 from flyte._control.attempt import stop, without_own_frames
 from flyte._control.journal import open_journal
-from flyte._control.local import LocalController, phase_of
+from flyte._control.local import LocalController
+from flyte._control.trace import phase_of
 from flyte._core.context import Execution, TaskContext, current, get_custom_context
 from flyte._core.controller import Controller, Recorder
 from flyte._core.identity import ActionPhase
@@ -32,6 +33,7 @@ async def run_here(
     settings: dict[str, Any],
     remembered: bool = False,
     recover_from: str | None = None,
+    workers: int | None = None,
 ) -> Any:
     """Run ``task`` as the root of a new run on this event loop, and give its result.
 
@@ -40,6 +42,7 @@ async def run_here(
     :param settings: further fields of :class:`Execution`.
     :param remembered: whether the run goes into the journal.
     :param recover_from: name of an earlier run whose finished actions are taken from there, or ``last``.
+    :param workers: how many bodies run at once, in processes of their own; None to run them in this one.
     :raises Exception: what the root's body raised.
     :raises flyte.errors.RunRecoveryError: there is nothing to recover from under that name.
     """
@@ -55,7 +58,10 @@ async def run_here(
         )
     journal = execution.journal
     try:
-        result = await _run_root(task, args, kwargs, execution, custom_context)
+        if workers is None:
+            result = await _run_root(task, args, kwargs, execution, custom_context)
+        else:
+            result = await _run_in_workers(workers, task, args, kwargs, execution, custom_context)
     except BaseException as error:
         if journal is not None:
             journal.end(phase_of(error), error, execution.clock.time())
@@ -87,6 +93,25 @@ def _run_columns(task: TaskTemplate[Any, Any, Any], execution: Execution) -> dic
         "host": socket.gethostname(),
         "program": json.dumps(program),
     }
+
+
+async def _run_in_workers(
+    workers: int,
+    task: TaskTemplate[Any, Any, Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    execution: Execution,
+    custom_context: Mapping[str, str] | None,
+) -> Any:
+    from flyte._control.workers.pool import WorkerPool
+
+    pool = WorkerPool(workers, execution)
+    execution.attempt = pool.attempt
+    try:
+        pool.open(task)
+        return await _run_root(task, args, kwargs, execution, custom_context)
+    finally:
+        await pool.close()
 
 
 async def _run_root(

@@ -47,6 +47,7 @@ def _options(ctx: "Context") -> RunOptions:
         "env_vars": env_vars or None,
         **{key: params.get(key) for key in ("name", "project", "domain", "version", "raw_data_path")},
         "max_action_concurrency": params.get("max_action_concurrency"),
+        "workers": params.get("workers"),
     }
     session = {
         **{key: params.get(key) for key in ("project", "domain", "root_dir")},
@@ -174,7 +175,7 @@ def _end_of_start_up() -> None:
 
 
 def _run(ctx: "Context", task: "TaskTemplate[Any, Any, Any]", given: dict[str, Any]) -> None:
-    from flyte._control.local import phase_of
+    from flyte._control.trace import phase_of
     from flyte._core.identity import random_run_name
     from flyte._verbs.run import with_runcontext
 
