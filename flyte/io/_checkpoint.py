@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from flyte._core.context import TaskContext
 from flyte._core.loop import run_blocking
 from flyte._core.threads import run_in_thread
-from flyte.storage._failures import of_system
+from flyte.storage._failures import is_out_of_space, of_system
 from flyte.storage._local import replacing
 from flyte.storage._transfer import exists, get, get_stream, list_objects, put, put_stream
 from flyte.storage._uri import join, locate
@@ -283,7 +283,8 @@ def _copy_durably(place: str, path: str) -> None:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise of_system(locate(path) if error.filename == path else at, error) from error
+            of_source = error.filename == path and not is_out_of_space(error)
+            raise of_system(locate(path) if of_source else at, error) from error
 
 
 def _take_in(source: str, fetched: str, folder: str) -> pathlib.Path:

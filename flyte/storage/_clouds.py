@@ -1,25 +1,29 @@
 """S3, Google Cloud Storage and Azure through ``obstore``, which is imported by the first use and by nobody else.
 
 Everything is read in ranges of one chunk: a request never outlives its time limit because an object is large, and a
-failed one is repeated alone. All ranges ask for the version that the first one saw.
+failed one is repeated alone (:mod:`flyte.storage._fetch`). All ranges ask for the version that the first one saw.
+Requests that send are repeated by obstore itself.
 """
 
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from datetime import timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from flyte.storage._config import ABFS, GCS, S3, Storage, configured
-from flyte.storage._failures import missing
+from flyte.storage._failures import Changed, missing
+from flyte.storage._fetch import Patience, fetch
 from flyte.storage._store import CHUNK_BYTES, CONCURRENCY, ObjectInfo
 from flyte.storage._uri import Location
 
-_TIMEOUT_S = 120
-"""One request; 8 MiB arrive in it even at 0.6 Mbit/s."""
-_CONNECT_TIMEOUT_S = 5
+_CONNECT_TIMEOUT_S = 5.0
+_TRIES_STALLS = 4
+"""Repetitions of one request that sends end after this many stalls in all."""
+_PATIENT_STALLS = 4
+"""A patient upload gives one request this many stalls: one part of 8 MiB at 0.6 Mbit/s by default."""
 _ENVIRONMENT = ("AWS_", "FLYTE_AWS_", "AZURE_", "GOOGLE_")
 
 
@@ -54,20 +58,23 @@ def cloud_store(at: Location) -> "CloudStore":
 
 @lru_cache(maxsize=64)
 def _made(kind: str, root: str, settings: Storage, _environment: Any) -> "CloudStore":
-    return CloudStore(_client(kind, root, settings))
+    store = CloudStore(kind, root, settings)
+    _ = store.client  # settings that cannot be are found now
+    return store
 
 
-def _client(kind: str, root: str, settings: Storage) -> Any:
+def _client(kind: str, root: str, settings: Storage, timeout_s: float, retries: int) -> Any:
     from obstore import store as clients
 
+    connect_timeout_s = min(_CONNECT_TIMEOUT_S, settings.stall.total_seconds())
     shared: dict[str, Any] = {
         "client_options": {
-            "timeout": timedelta(seconds=_TIMEOUT_S),
-            "connect_timeout": timedelta(seconds=_CONNECT_TIMEOUT_S),
+            "timeout": timedelta(seconds=timeout_s),
+            "connect_timeout": timedelta(seconds=connect_timeout_s),
         },
         "retry_config": {
-            "max_retries": settings.retries,
-            "retry_timeout": timedelta(seconds=_TIMEOUT_S),
+            "max_retries": retries,
+            "retry_timeout": timedelta(seconds=_TRIES_STALLS * timeout_s),
             "backoff": {
                 "base": 2,
                 "init_backoff": min(timedelta(milliseconds=100), settings.backoff),
@@ -104,20 +111,38 @@ def _client(kind: str, root: str, settings: Storage) -> Any:
 
 
 class CloudStore:
-    """One bucket or container.
+    """One bucket or container."""
 
-    :param client: obstore's own store object.
-    """
+    def __init__(self, kind: str, root: str, settings: Storage) -> None:
+        self._kind, self._root, self._settings = kind, root, settings
+        self._patience = Patience.of(settings)
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    @property
+    def retries(self) -> int:
+        """How often a failed request is repeated."""
+        return self._settings.retries
+
+    @cached_property
+    def client(self) -> Any:
+        """obstore's own store object."""
+        return _client(self._kind, self._root, self._settings, self._patience.stall_s, self._settings.retries)
+
+    @cached_property
+    def _patient(self) -> Any:
+        timeout_s = _PATIENT_STALLS * self._patience.stall_s
+        return _client(self._kind, self._root, self._settings, timeout_s, self._settings.retries)
+
+    @cached_property
+    def _reader(self) -> Any:
+        # What is read is watched and repeated here, piece by piece.
+        return _client(self._kind, self._root, self._settings, _PATIENT_STALLS * self._patience.stall_s, 0)
 
     async def stat(self, at: Location) -> ObjectInfo | None:
         """What the store says of an object."""
         if not at.key:
             return None
         try:
-            found = await _obstore().head_async(self._client, at.key)
+            found = await _obstore().head_async(self.client, at.key)
         except FileNotFoundError:
             return None
         except Exception as error:
@@ -147,17 +172,24 @@ class CloudStore:
             await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _range(self, at: Location, start: int, end: int, version: str) -> bytes:
-        options: dict[str, Any] = {"range": (start, end)}
-        if version:
-            options["if_match"] = version
-        try:
-            found = await _obstore().get_async(self._client, at.key, options=options)
-            data = bytes(await found.bytes_async())
-        except Exception as error:
-            raise _failure(at, error) from error
-        if len(data) != end - start:
-            raise OSError(f"{at.uri!r}: bytes {start} to {end} were asked for, but {len(data)} arrived")
-        return data
+        return await self.fetch(at, start, end, version)
+
+    async def fetch(
+        self, at: Location, start: int, end: int, version: str, attributes: dict[str, str] | None = None
+    ) -> bytes:
+        """One range of an object, resumed where its connection breaks or stalls.
+
+        :param version: of the object, as :meth:`stat` gave it; empty to take any.
+        :param attributes: given what the store says of the object beside its bytes.
+        """
+
+        async def ask(start: int, end: int) -> Any:
+            options: dict[str, Any] = {"range": (start, end)}
+            if version:
+                options["if_match"] = version
+            return await _obstore().get_async(self._reader, at.key, options=options)
+
+        return await fetch(at, start, end, ask, lambda error: _failure(at, error), self._patience, attributes)
 
     async def write(
         self,
@@ -165,20 +197,28 @@ class CloudStore:
         chunks: AsyncIterable[bytes],
         chunk_bytes: int = CHUNK_BYTES,
         concurrency: int = CONCURRENCY,
+        attributes: Mapping[str, str] | None = None,
+        patient: bool = False,
     ) -> None:
-        """Upload an object: in one request if it is small, else in parts that are put together at the end."""
+        """Upload an object: in one request if it is small, else in parts that are put together at the end.
+
+        :param attributes: what the store shall keep beside the bytes.
+        :param patient: for a slow way up: one part at a time, and more time for each.
+        """
         if not at.key:
             raise ValueError(f"{at.uri!r} names no object; write the path in the bucket as well")
         waiting = aiter(chunks)
         first, second = await anext(waiting, b""), await anext(waiting, None)
         source = _Source(first, second, waiting)
+        client = self._patient if patient else self.client
+        kept = dict(attributes) if attributes else None
         try:
             if second is None:
-                await _obstore().put_async(self._client, at.key, first, use_multipart=False)
+                await _obstore().put_async(client, at.key, first, use_multipart=False, attributes=kept)
             else:
-                at_once = max(1, concurrency - 1)
+                at_once = 1 if patient else max(1, concurrency - 1)
                 await _obstore().put_async(
-                    self._client, at.key, source, chunk_size=chunk_bytes, max_concurrency=at_once
+                    client, at.key, source, chunk_size=chunk_bytes, max_concurrency=at_once, attributes=kept
                 )
         except BaseException as error:
             if source.failure is not None:
@@ -190,7 +230,7 @@ class CloudStore:
     async def list(self, at: Location) -> AsyncIterator[ObjectInfo]:
         """Every object below a key."""
         try:
-            pages = _obstore().list(self._client, f"{at.key}/" if at.key else None, chunk_size=1000)
+            pages = _obstore().list(self.client, f"{at.key}/" if at.key else None, chunk_size=1000)
             async for page in pages:
                 for found in page:
                     yield _info(found["path"], found)
@@ -231,6 +271,15 @@ class _Source:
 
 _NO_CREDENTIALS = ("credential", "169.254.169.254", "metadata.google.internal", "missingaccount", "invalidaccesskeyid")
 """What errors say when there is nothing to sign with; the address is where the clouds' machines ask for their role."""
+_TIME_IS_UP = ("timedout", "timed out")
+_BROKEN = (
+    "connection",
+    "error sending request",
+    "error decoding response body",
+    "response body error",
+    "incompletemessage",
+    "tcp connect",
+)
 
 
 def _failure(at: Location, error: Exception) -> Exception:
@@ -251,9 +300,13 @@ def _failure(at: Location, error: Exception) -> Exception:
     if isinstance(error, (exceptions.PermissionDeniedError, PermissionError)):
         return PermissionError(f"{at.uri!r}: no permission ({text})")
     if isinstance(error, exceptions.PreconditionError):
-        return OSError(f"{at.uri!r} was changed while it was read")
+        return Changed(f"{at.uri!r} was changed while it was read")
     if isinstance(error, exceptions.InvalidPathError) or "parse path" in lower:
         return ValueError(f"{at.uri!r} is not a key that object stores take ({text})")
+    if any(sign in lower for sign in _TIME_IS_UP):
+        return TimeoutError(f"{at.uri!r}: no answer in time; see FLYTE_STORAGE_STALL_SECONDS ({text})")
+    if any(sign in lower for sign in _BROKEN):
+        return ConnectionError(f"{at.uri!r}: the connection broke or was refused ({text})")
     if isinstance(error, (exceptions.BaseError, OSError, ValueError)):
         return OSError(f"{at.uri!r}: {text}")
     return error

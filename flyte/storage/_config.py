@@ -7,7 +7,7 @@ the usual places of its cloud (environment variables, profiles, the machine's ow
 import datetime
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from flyte._core.ambient import Ambient
@@ -21,13 +21,16 @@ class Storage:
     :param backoff: the longest pause between two attempts.
     :param enable_debug: kept for compatibility; has no effect.
     :param attach_execution_metadata: kept for compatibility; has no effect.
-    :raises ValueError: a negative number or pause.
+    :param stall: how long nothing may move before a request is given up and repeated; default 30 s. Requests that send,
+        of 8 MiB, have this time in all; a file that is too slow for it is sent again with four times as much.
+    :raises ValueError: a negative number or pause, or no time at all.
     """
 
     retries: int = 3
     backoff: datetime.timedelta = datetime.timedelta(seconds=5)
     enable_debug: bool = False
     attach_execution_metadata: bool = True
+    stall: datetime.timedelta = field(default=datetime.timedelta(seconds=30), kw_only=True)
 
     _FROM_ENVIRONMENT: ClassVar[Mapping[str, str]] = {}
     """Field -> environment variable that sets it, as in the published API (2.12.1)."""
@@ -37,6 +40,8 @@ class Storage:
             raise ValueError(f"retries={self.retries!r} is negative; 0 means one attempt")
         if self.backoff < datetime.timedelta(0):
             raise ValueError(f"backoff={self.backoff!r} is negative")
+        if self.stall <= datetime.timedelta(0):
+            raise ValueError(f"stall={self.stall!r} leaves no time for anything to move")
 
     @classmethod
     def auto(cls) -> Self:
@@ -52,11 +57,12 @@ class Storage:
             if not retries.isdecimal():
                 raise ValueError(f"FLYTE_STORAGE_RETRIES={retries!r} is not a number of retries, 0 or more")
             found["retries"] = int(retries)
-        if backoff := os.environ.get("FLYTE_STORAGE_BACKOFF_SECONDS"):
-            try:
-                found["backoff"] = datetime.timedelta(seconds=float(backoff))
-            except (ValueError, OverflowError) as error:
-                raise ValueError(f"FLYTE_STORAGE_BACKOFF_SECONDS={backoff!r} is not a number of seconds") from error
+        for name, variable in (("backoff", "FLYTE_STORAGE_BACKOFF_SECONDS"), ("stall", "FLYTE_STORAGE_STALL_SECONDS")):
+            if text := os.environ.get(variable):
+                try:
+                    found[name] = datetime.timedelta(seconds=float(text))
+                except (ValueError, OverflowError) as error:
+                    raise ValueError(f"{variable}={text!r} is not a number of seconds") from error
         return found
 
 

@@ -1,6 +1,16 @@
 """What went wrong with an object, in Python's own exceptions; each message names the URI."""
 
+import errno
+
 from flyte.storage._uri import Location
+
+
+class Changed(OSError):
+    """The object is not the one that the transfer began with."""
+
+
+class Damaged(OSError):
+    """What arrived is not what the store's checksum says."""
 
 
 def missing(at: Location) -> FileNotFoundError:
@@ -21,4 +31,23 @@ def of_system(at: Location, error: OSError) -> OSError:
         return PermissionError(f"{at.uri!r}: no permission ({error.strerror or error})")
     if isinstance(error, IsADirectoryError):
         return is_folder(at, "pass recursive=True, or use Dir")
-    return type(error)(f"{at.uri!r}: {error.strerror or error}")
+    if error.errno is None:
+        return type(error)(f"{at.uri!r}: {error}")
+    said = error.strerror or str(error)
+    if is_out_of_space(error):
+        said += "; free some space, or name a folder on another device"
+    return OSError(error.errno, f"{at.uri!r}: {said}")
+
+
+def is_out_of_space(error: BaseException) -> bool:
+    """Whether a device is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def no_space(at: Location, needed_bytes: int, free_bytes: int) -> OSError:
+    """The device is too small for what is to come."""
+    return OSError(
+        errno.ENOSPC,
+        f"{at.uri!r}: no space left on device: {needed_bytes:,} bytes are to come and {free_bytes:,} are free; "
+        "free some space, or name a folder on another device",
+    )

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from flyte.storage._failures import is_folder, missing, of_system
+from flyte.storage._failures import is_folder, is_out_of_space, missing, of_system
 from flyte.storage._store import CHUNK_BYTES, CONCURRENCY, ObjectInfo
 from flyte.storage._uri import Location
 
@@ -179,7 +179,9 @@ def copy_file(source: Location, target: Location) -> None:
         try:
             shutil.copyfile(source.key, part)
         except OSError as error:
-            raise of_system(source if error.filename == source.key else target, error) from error
+            # What is copied is named also when it is the other side that is full.
+            of_source = error.filename == source.key and not is_out_of_space(error)
+            raise of_system(source if of_source else target, error) from error
 
 
 LOCAL = LocalStore()

@@ -18,7 +18,7 @@ from flyte.storage._failures import is_folder, missing
 from flyte.storage._local import copy_file
 from flyte.storage._store import CHUNK_BYTES, CONCURRENCY, ObjectInfo, store_for
 from flyte.storage._streams import AsyncReadableFile, AsyncWritableFile, open_reader
-from flyte.storage._uri import Location, check_relative, file_name, join, locate
+from flyte.storage._uri import CLOUDS, Location, check_relative, file_name, join, locate
 
 _SMALL_BYTES = CHUNK_BYTES
 _MODES = {"rb": (False, False), "r": (False, True), "rt": (False, True), "wb": (True, False), "w": (True, True)}
@@ -86,9 +86,15 @@ async def get(from_path: str, to_path: str | pathlib.Path | None = None, recursi
     """Copy an object to a file of this machine, or, recursively, a folder; returns where it is.
 
     :param from_path: path or URI of the object or folder.
+    A large object of a cloud comes in parts, side by side. When that is interrupted, the same call goes on with the
+    parts that are whole; they wait in hidden files beside ``to_path``.
+
     :param to_path: the file or folder to make; a file is also put into a folder that exists. None for a new temporary
         place.
     :raises FileNotFoundError: there is nothing at ``from_path``.
+    :raises ConnectionError: the connection broke, and broke again each time it was tried.
+    :raises TimeoutError: nothing arrived for as long as the setting ``stall`` says, each time it was tried.
+    :raises OSError: no space is left, or what arrived is not what the checksum in the store says.
     """
     _refuse("get", kwargs)
     source = locate(from_path)
@@ -101,7 +107,8 @@ async def get(from_path: str, to_path: str | pathlib.Path | None = None, recursi
     path = locate(target).key
     if target.endswith("/") or await asyncio.to_thread(os.path.isdir, path):
         target = join(target, file_name(source.key))
-    await _copy_object(source, locate(target))
+    # Nobody could name a random place a second time, so there nothing is left to go on from.
+    await _copy_object(source, locate(target), resumable=to_path is not None)
     return target
 
 
@@ -116,12 +123,17 @@ async def put(
 ) -> str:
     """Copy a file of this machine, or, recursively, a folder, to storage; returns where it is.
 
+    The SHA-256 of a file is kept with its object in a cloud, and :func:`get` checks it. An upload that is interrupted
+    leaves nothing to be seen, and starts from the beginning.
+
     :param from_path: the file or folder.
     :param to_path: path or URI of the object or folder to make; None for a new place below the run's raw-data path.
     :param batch_size: how many files of a folder at once; default 4.
     :param chunk_size: bytes of one part; default 8 MiB.
     :param max_concurrency: how many parts of one file at once; default 4.
     :raises FileNotFoundError: there is nothing at ``from_path``.
+    :raises ConnectionError: the connection broke, and broke again each time it was tried.
+    :raises TimeoutError: a part was not sent in as long as the setting ``stall`` says, each time it was tried.
     """
     _refuse("put", kwargs)
     for name, value in (("batch_size", batch_size), ("chunk_size", chunk_size), ("max_concurrency", max_concurrency)):
@@ -258,13 +270,32 @@ async def _awaited(data: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _copy_object(
-    source: Location, target: Location, chunk_bytes: int = CHUNK_BYTES, concurrency: int = CONCURRENCY
+    source: Location,
+    target: Location,
+    chunk_bytes: int = CHUNK_BYTES,
+    concurrency: int = CONCURRENCY,
+    resumable: bool = True,
 ) -> None:
     if source.kind == target.kind == "local":
         await asyncio.to_thread(copy_file, source, target)
         return
-    if source.kind == "local" and await asyncio.to_thread(os.path.isdir, source.key):
-        raise is_folder(source, "pass recursive=True, or use Dir")
+    if source.kind == "local":
+        if await asyncio.to_thread(os.path.isdir, source.key):
+            raise is_folder(source, "pass recursive=True, or use Dir")
+        if not await asyncio.to_thread(os.path.exists, source.key):
+            raise missing(source)
+        if target.kind in CLOUDS:
+            from flyte.storage._clouds import cloud_store
+            from flyte.storage._upload import upload
+
+            await upload(cloud_store(target), source, target, chunk_bytes, concurrency)
+            return
+    elif source.kind in CLOUDS and target.kind == "local":
+        from flyte.storage._clouds import cloud_store
+        from flyte.storage._download import download
+
+        await download(cloud_store(source), source, target, chunk_bytes, concurrency, resumable)
+        return
     store = store_for(source)
     if await store.stat(source) is None:
         async for _ in store.list(source):

@@ -24,6 +24,9 @@ SCHEMES: dict[str, Kind] = {
 }
 """Every scheme that is known, and the kind of store that serves it."""
 
+CLOUDS: frozenset[Kind] = frozenset({"s3", "gs", "azure"})
+"""Kinds of store that are reached over a network."""
+
 
 @dataclass(frozen=True, slots=True)
 class Location:
