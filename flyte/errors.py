@@ -135,7 +135,18 @@ class DeadlineExceededError(TaskTimeoutError):
 
 
 class OOMError(RuntimeUserError):
-    """The attempt ran out of memory; ask for more with ``override(resources=...)`` and call again."""
+    """The attempt ran out of memory; ask for more with ``override(resources=...)`` and call again.
+
+    :param limit: how much it might use, in bytes; None if that is not known.
+    :param peak: how much it used, in bytes; None if that is not known.
+    """
+
+    def __init__(
+        self, code: str, message: str, worker: str | None = None, *, limit: int | None = None, peak: int | None = None
+    ) -> None:
+        super().__init__(code, message, worker)
+        self.limit = limit
+        self.peak = peak
 
 
 class RetriesExhaustedError(RuntimeUserError):

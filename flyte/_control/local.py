@@ -247,7 +247,9 @@ async def _limited(
     timeout: Timeout,
     left_s: float | None,
 ) -> Any:
-    limits = [limit for limit in (timeout.max_runtime_s, left_s) if limit is not None]
+    # Somebody else who runs attempts limits their time too: waiting for a free worker is no part of it.
+    max_runtime_s = timeout.max_runtime_s if context.execution.attempt is None else None
+    limits = [limit for limit in (max_runtime_s, left_s) if limit is not None]
     variables: Mapping[str, str] = context.execution.env_vars
     attempt = (context.execution.attempt or run_attempt)(plan, context, values, inline_bytes, variables)
     if not limits:

@@ -1,7 +1,7 @@
 """What a task asks of the machine it runs on: processors, memory, accelerators, disk, shared memory.
 
-Declared here and checked at once; nothing is reserved by a run in this process. `_wire.resources` says the same to a
-control plane.
+Declared here and checked at once. A run in worker processes keeps to cores and memory, a run in one process to nothing.
+`_wire.resources` says the same to a control plane.
 """
 
 import math
@@ -93,6 +93,17 @@ class Resources:
         elif gpu < 0:
             raise ValueError(f"Resources: gpu={gpu} is negative; ask for 0 or more")
 
+    def cpu_range(self) -> tuple[float, float] | None:
+        """Cores: the least that is needed, and the most that may be used; None if not asked for."""
+        return _range_of("cpu", self.cpu, _check_cpu) if self.cpu is not None else None
+
+    def memory_range(self) -> tuple[int, int] | None:
+        """Bytes of memory: the least that is needed, and the most that may be used; None if not asked for."""
+        if self.memory is None:
+            return None
+        least, most = _range_of("memory", self.memory, _check_bytes)
+        return int(least), int(most)
+
     def get_device(self) -> Device | None:
         """The accelerator asked for, whichever way it was written; None if there is none."""
         if self.gpu is None or isinstance(self.gpu, Device):
@@ -115,6 +126,11 @@ def _check_range(parameter: str, value: object, check_one: Callable[[str, object
     least, most = check_one(parameter, value[0]), check_one(parameter, value[1])
     if least > most:
         raise ValueError(f"Resources: {parameter}={value!r} asks for at least more than at most; swap the two")
+
+
+def _range_of(parameter: str, value: object, check_one: Callable[[str, object], float]) -> tuple[float, float]:
+    least, most = value if isinstance(value, tuple) else (value, value)
+    return check_one(parameter, least), check_one(parameter, most)
 
 
 def _check_cpu(parameter: str, value: object) -> float:

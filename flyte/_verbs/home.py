@@ -6,12 +6,14 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any
 
 from flyte._control.attempt import stop, without_own_frames
 from flyte._control.journal import open_journal
 from flyte._control.local import LocalController
+from flyte._control.logs import captured
 from flyte._control.trace import phase_of
 from flyte._core.context import Execution, TaskContext, current, get_custom_context
 from flyte._core.controller import Controller, Recorder
@@ -58,10 +60,11 @@ async def run_here(
         )
     journal = execution.journal
     try:
-        if workers is None:
-            result = await _run_root(task, args, kwargs, execution, custom_context)
-        else:
-            result = await _run_in_workers(workers, task, args, kwargs, execution, custom_context)
+        with captured() if journal is not None else nullcontext():
+            if workers is None:
+                result = await _run_root(task, args, kwargs, execution, custom_context)
+            else:
+                result = await _run_in_workers(workers, task, args, kwargs, execution, custom_context)
     except BaseException as error:
         if journal is not None:
             journal.end(phase_of(error), error, execution.clock.time())

@@ -125,6 +125,7 @@ class Runner:
     controller: Controller | None = None
     recorder: Recorder | None = None
     recover_from: str | None = None
+    workers: int | None = None
 
     async def start(self, task: TaskTemplate[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run[Any]:
         """Start a run of ``task`` on this event loop and wait for its end."""
@@ -165,6 +166,7 @@ class Runner:
             settings=settings,
             remembered=configured.remembers,
             recover_from=self.recover_from,
+            workers=self.workers,
         )
         action = ActionID(
             name=ROOT_ACTION,
@@ -237,6 +239,7 @@ def with_runcontext(
     controller: Controller | None = None,
     recorder: Recorder | None = None,
     recover_from: str | None = None,
+    workers: int | None = None,
 ) -> "RunContext":
     """Settings for a run: ``flyte.with_runcontext(mode="local", ...).run(task, x=1)``.
 
@@ -251,6 +254,9 @@ def with_runcontext(
     :param recorder: is told of every action's start and end; see ``flyte.extend.Recorder``.
     :param recover_from: name of an earlier run of the task in the journal, or ``"last"``: every action and trace that
         had ended well there, and whose code is still the same, is taken from it instead of running again.
+    :param workers: run each body in one of this many warm processes, so that they use several cores and a body that
+        crashes takes nothing else with it; None for this process. Bodies then run within their ``resources``, and a
+        ``ReusePolicy`` is in force.
 
     ``service_account``, ``copy_style``, ``labels``, ``annotations``, ``interruptible``, ``queue``,
     ``max_action_concurrency``,
@@ -270,6 +276,12 @@ def with_runcontext(
         for key, value in (strings or {}).items():
             if not isinstance(value, str):
                 raise TypeError(f"{option}[{key!r}] takes a string, but got {type(value).__name__} {value!r}")
+    if workers is not None and (not isinstance(workers, int) or isinstance(workers, bool)):
+        raise TypeError(f"workers takes a number of processes, but got {type(workers).__name__} {workers!r}")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers={workers} runs nothing; give 1 or more, or leave it out to run in this process")
+    if workers is not None and mode in ("remote", "hybrid"):
+        raise ValueError(f"workers={workers} is for runs on this machine, not for mode={mode!r}; leave one of them out")
     if recover_from is not None and (not isinstance(recover_from, str) or not recover_from):
         raise TypeError(f"recover_from takes the name of a run or 'last', but got {recover_from!r}")
     if max_action_concurrency is not None:
@@ -305,6 +317,7 @@ def with_runcontext(
             controller=controller,
             recorder=recorder,
             recover_from=recover_from,
+            workers=workers,
         )
     )
 

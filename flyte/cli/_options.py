@@ -108,6 +108,14 @@ def read_limit(value: str | None) -> int | None:
     return number
 
 
+def read_workers(value: str | None) -> int | None:
+    """A number of processes, at least one."""
+    number = read_limit(value)
+    if number == 0:
+        raise typer.BadParameter("0 processes run nothing; give 1 or more, or leave it out to run in this process")
+    return number
+
+
 def read_place(ctx: typer.Context, value: bool) -> bool:
     """``--local``; nothing else can be done here, and an endpoint without it would ask for something else."""
     if not value:

@@ -20,6 +20,7 @@ from ._options import (
     read_place,
     read_run_name,
     read_words,
+    read_workers,
     refuse,
 )
 from ._params import TextGroup
@@ -137,6 +138,12 @@ def run(
         autocompletion=_complete_target,
     ),
     local: bool = typer.Option(True, "--local/--remote", callback=read_place, help="Run in this process, or not."),
+    workers: str = typer.Option(
+        None,
+        metavar="N",
+        callback=read_workers,
+        help="Run tasks in N warm processes, so that they use several cores; in this process if not given.",
+    ),
     name: str = typer.Option(
         None, metavar="NAME", callback=read_run_name, help="Name of the run; made up if not given."
     ),

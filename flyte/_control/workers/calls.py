@@ -1,0 +1,138 @@
+"""An attempt that runs in a worker, as the run sees it: its slot, its place, and the calls that its body makes."""
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from typing import Any
+
+from flyte._control.attempt import Plan, plan_of
+from flyte._core.context import TaskContext, current
+from flyte.errors import RuntimeSystemError
+from flyte.types._stored import load_values
+
+from .addresses import Address, Book
+from .channel import Message
+from .failures import dump_failure
+from .process import WorkerProcess
+from .slots import Request, Slots
+
+
+class Attempt:
+    """One attempt; made on the run's event loop.
+
+    :param number: names it in messages.
+    :param context: the action's; what its body calls, it calls.
+    :param request: what it needs to run; its ``granted`` is set here.
+    """
+
+    def __init__(
+        self, number: int, plan: Plan, context: TaskContext, request: Request, slots: Slots, book: Book
+    ) -> None:
+        self.number = number
+        self.plan = plan
+        self.context = context
+        self.request = request
+        self.slots = slots
+        self.book = book
+        self._loop = asyncio.get_running_loop()
+        self.reply: asyncio.Future[Message] = self._loop.create_future()
+        self.process: WorkerProcess | None = None
+        self.calls: dict[int, asyncio.Task[None]] = {}
+        self._surroundings = contextvars.copy_context()
+        self._undelivered: list[Message] = []
+        self._granted: Callable[[], None] = lambda: None
+        request.granted = lambda: self._granted()
+
+    async def acquire(self) -> None:
+        """Wait for the first slot."""
+        granted = self._loop.create_future()
+
+        def grant() -> None:
+            if not granted.done():
+                granted.set_result(None)
+
+        self._granted = grant
+        self.slots.submit(self.request)
+        try:
+            await granted
+        except asyncio.CancelledError:
+            self.slots.release(self.request)
+            raise
+        self._granted = self._go_on
+
+    # Messages of the body -------------------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Its body waits for calls only."""
+        if not self._undelivered:
+            self.slots.pause(self.request)
+
+    def wake(self) -> None:
+        """Something else than a call woke its body, which waits for a slot."""
+        if self.request.state == "paused":
+            self.slots.resume(self.request)
+
+    def deliver(self, *message: Any) -> None:
+        """Send what lets the body go on; as soon as there is a slot for it."""
+        if self.request.state in ("paused", "resuming"):
+            self._undelivered.append(message)
+            self.slots.resume(self.request)
+        else:
+            self._send(message)
+
+    def _go_on(self) -> None:
+        # A body that woke by itself is waiting for any message at all.
+        for message in self._undelivered or [("go",)]:
+            self._send(message)
+        self._undelivered.clear()
+
+    def _send(self, message: Message) -> None:
+        if self.process is not None and not self.process.ended.is_set():
+            self.process.send(message[0], self.number, *message[1:])
+
+    def start_call(self, call: int, address: Address, data: bytes, group: str | None, custom: dict[str, str]) -> None:
+        """Make a call on behalf of the body."""
+        surroundings = self._surroundings.copy()
+        surroundings.run(current.set, self.context.variant(group=group, custom_context=custom))
+        running = self._loop.create_task(self._call(call, address, data), context=surroundings)
+        self.calls[call] = running
+        running.add_done_callback(lambda _: self.calls.pop(call, None))
+
+    def stop_call(self, call: int) -> None:
+        """The body no longer wants the result of a call."""
+        running = self.calls.get(call)
+        if running is not None:
+            running.cancel()
+
+    async def _call(self, call: int, address: Address, data: bytes) -> None:
+        result: bytes | None = None
+        failure: Any = None
+        try:
+            task = self.book.find(address)
+            plan = plan_of(task)
+            values = await load_values(zip(plan.boundary.names, plan.boundary.inputs, strict=True), data)
+            controller = self.context.execution.controller
+            if controller is None:
+                raise RuntimeSystemError("NoController", f"task {task.name!r} was called in a run without a controller")
+            made = await controller.submit(task, *values)
+            result = await plan.boundary.dump(made)
+        except asyncio.CancelledError:
+            failure = None
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            failure = dump_failure(error, "in the run's own process:")
+        self.deliver("result", call, result, failure)
+
+    # The end --------------------------------------------------------------------------------------------------------
+
+    def lost(self) -> None:
+        """Its process has ended."""
+        if not self.reply.done():
+            self.reply.set_result(("lost",))
+
+    def close(self) -> None:
+        """It runs no more."""
+        self.slots.release(self.request)
+        if self.process is not None:
+            self.process.leave(self.number)

@@ -1,0 +1,92 @@
+"""Failures on their way from one process to another.
+
+The caller gets the class that the body raised, with its attributes, notes and causes, and where in the other process
+it happened. Like tasks, and unlike values, an error is pickled: both processes run the same program of one user.
+"""
+
+import asyncio
+import os
+import pickle
+import traceback
+from typing import Any
+
+from flyte._control.attempt import without_own_frames
+from flyte.errors import BaseRuntimeError, RuntimeUserError
+
+_LINKS = 8
+"""So many causes of a failure are brought along."""
+
+Failure = tuple[Any, ...]
+
+
+def dump_failure(error: BaseException, where: str) -> Failure:
+    """``error`` as plain values.
+
+    :param where: what its frames are headed with.
+    """
+    links: list[tuple[str, BaseException]] = []
+    link: BaseException | None = error
+    while link is not None and len(links) < _LINKS:
+        frames = traceback.format_tb(without_own_frames(link.__traceback__))
+        if frames and not (isinstance(link, asyncio.CancelledError) and link is not error):
+            link.add_note(f"{where}\n{''.join(frames).rstrip()}")
+        name = "cause" if link.__cause__ is not None else "context"
+        links.append((name, link))
+        link = link.__cause__ if link.__cause__ is not None else None if link.__suppress_context__ else link.__context__
+    code = getattr(error, "code", None) if isinstance(error, BaseRuntimeError) else None
+    plain = (str(code or type(error).__name__), str(error), [str(n) for n in getattr(error, "__notes__", ())])
+    return (plain, [(name, _dumped(each)) for name, each in links])
+
+
+def _dumped(error: BaseException) -> bytes | None:
+    import cloudpickle
+
+    # By reference first: a class of the program's own module must stay the one that an 'except' there names.
+    for dumps in (pickle.dumps, cloudpickle.dumps):
+        try:
+            data: bytes = dumps(error)
+            pickle.loads(data)  # noqa: S301 - what cannot be read here cannot be read there
+        except Exception:  # the user's class may raise anything
+            continue
+        return data
+    return None
+
+
+def load_failure(failure: Failure) -> BaseException:
+    """The error that :func:`dump_failure` was given; a :class:`RuntimeUserError` of its words where it cannot be."""
+    (code, text, notes), links = failure
+    first: BaseException | None = None
+    above: BaseException | None = None
+    name = ""
+    for link_name, data in links:
+        link = _loaded(data)
+        if link is None and first is None:
+            link = RuntimeUserError(code, text)
+            for note in notes:
+                link.add_note(note)
+        if link is None:
+            break
+        if above is None:
+            first = link
+        elif name == "cause":
+            above.__cause__ = link
+        else:
+            above.__context__ = link
+        above, name = link, link_name
+    assert first is not None
+    return first
+
+
+def _loaded(data: bytes | None) -> BaseException | None:
+    if data is None:
+        return None
+    try:
+        error = pickle.loads(data)  # noqa: S301 - from a process that this one started, over a private socket
+    except Exception:
+        return None
+    return error if isinstance(error, BaseException) else None
+
+
+def place_of(task_name: str) -> str:
+    """Heading of the frames of a failure in this process."""
+    return f"in worker process {os.getpid()}, task {task_name!r}:"
