@@ -27,6 +27,7 @@ from flyte.errors import RunRecoveryError, TypeTransformerFailedError
 from flyte.types._interface import interface_hash, typed_interface
 
 from .attempt import Plan
+from .logs import LineCount
 from .recovery import Found, Past
 
 _ACTIONS_BITS = 32
@@ -127,8 +128,8 @@ class RunJournal:
         self.writer = writer
         self.run = run
         self.past = past
-        self._first = run << _ACTIONS_BITS
-        self._numbers = itertools.count(self._first)
+        self.lines = LineCount()
+        self._numbers = itertools.count(run << _ACTIONS_BITS)
         self._reader: sqlite3.Connection | None = None
         self._reading = threading.Lock()
 
@@ -207,14 +208,24 @@ class RunJournal:
             loop = record.context.execution.loop
             loop.call_soon_threadsafe(self.writer.put_open, record, loop)
 
+    def put_soon(self, statement: str, columns: Sequence[Any], home: asyncio.AbstractEventLoop) -> None:
+        """Write something with the next commit, which comes soon.
+
+        :param home: the event loop of the run, for callers in other threads.
+        """
+        self.writer.put(statement, columns)
+        self._see_to_it(home)
+
     def _put_soon(self, record: Record) -> None:
         self.writer.put_action(record)
+        self._see_to_it(record.context.execution.loop)
+
+    def _see_to_it(self, home: asyncio.AbstractEventLoop) -> None:
         loop = asyncio._get_running_loop()
         if loop is not None:
             self.writer.commit_later(loop)
-        else:
-            loop = record.context.execution.loop
-            loop.call_soon_threadsafe(self.writer.commit_later, loop)
+        elif not home.is_closed():
+            home.call_soon_threadsafe(self.writer.commit_later, home)
 
     async def succeeded(self, record: Record) -> None:
         """The action has ended well; when this returns, that is written for good."""
