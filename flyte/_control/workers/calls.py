@@ -38,6 +38,7 @@ class Attempt:
         self.reply: asyncio.Future[Message] = self._loop.create_future()
         self.process: WorkerProcess | None = None
         self.calls: dict[int, asyncio.Task[None]] = {}
+        self._stopped: set[int] = set()
         self._surroundings = contextvars.copy_context()
         self._undelivered: list[Message] = []
         self._granted: Callable[[], None] = lambda: None
@@ -99,9 +100,10 @@ class Attempt:
         running.add_done_callback(lambda _: self.calls.pop(call, None))
 
     def stop_call(self, call: int) -> None:
-        """The body no longer wants the result of a call."""
+        """The body no longer wants the result of a call; it is cancelled once, so that it can clean up in peace."""
         running = self.calls.get(call)
-        if running is not None:
+        if running is not None and call not in self._stopped:
+            self._stopped.add(call)
             running.cancel()
 
     async def _call(self, call: int, address: Address, data: bytes) -> None:

@@ -245,8 +245,8 @@ class WorkerPool:
         process = attempt.process
         assert process is not None
         attempt.context.calls.closed = True
-        for call in list(attempt.calls.values()):
-            call.cancel()
+        for call in list(attempt.calls):
+            attempt.stop_call(call)
         kept = False
         try:
             if attempt.plan.is_sync:

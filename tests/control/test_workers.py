@@ -1,0 +1,465 @@
+"""Bodies in worker processes: values, context, nested calls, failures and limits are as in one process."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import flyte
+import flyte.errors
+import flyte.report
+
+env = flyte.TaskEnvironment(name="workers")
+workers = flyte.with_runcontext
+
+
+class Broken(Exception):
+    def __init__(self, part, how):
+        super().__init__(part, how)
+        self.part = part
+
+
+@dataclass
+class Point:
+    x: int
+    y: list[float]
+
+
+@env.task
+def pid(x: int = 0) -> int:
+    return os.getpid()
+
+
+@env.task
+def slow_pid(x: int, seconds: float = 0.3) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+@env.task
+async def move(point: Point, by: int) -> Point:
+    return Point(point.x + by, [*point.y, 1.5])
+
+
+@env.task
+async def two(a: int) -> tuple[int, str]:
+    return a, str(a)
+
+
+@env.task
+def breaks(part: str) -> None:
+    raise Broken(part, "badly")
+
+
+@env.task
+async def depth(n: int) -> int:
+    return 0 if n == 0 else 1 + await depth(n - 1)
+
+
+@env.task
+def sync_depth(n: int) -> int:
+    return 0 if n == 0 else 1 + sync_depth(n - 1)
+
+
+@env.task
+def dies(how: str) -> int:
+    if how == "exit":
+        os._exit(3)
+    os.kill(os.getpid(), getattr(signal, how))
+    return 0
+
+
+def run(task, *args, n=2, **kwargs):
+    return flyte.with_runcontext(workers=n).run(task, *args, **kwargs).result
+
+
+def test_bodies_run_in_other_processes_and_warm_ones_are_used_again():
+    @env.task
+    async def main() -> list[int]:
+        return [await pid.aio(i) for i in range(5)]
+
+    pids = run(main, n=1)
+    assert len(set(pids)) == 1
+    assert os.getpid() not in pids
+
+
+def test_they_run_at_the_same_time():
+    @env.task
+    async def main() -> list[int]:
+        return list(await asyncio.gather(*[slow_pid.aio(i) for i in range(2)]))
+
+    assert len(set(run(main))) == 2
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_no_more_bodies_than_workers_run_at_once(n, tmp_path):
+    @env.task
+    def counted(folder: str, x: int) -> int:
+        mark = Path(folder) / str(x)
+        mark.touch()
+        seen = len(list(Path(folder).iterdir()))
+        time.sleep(0.05)
+        mark.unlink()
+        return seen
+
+    @env.task
+    async def middle(folder: str, x: int) -> int:
+        inner = await asyncio.gather(*[counted.aio(folder, 10 * x + i) for i in range(3)])
+        # It computes between its calls: then it counts as well.
+        return max(*inner, await counted.aio(folder, 10 * x + 5))
+
+    @env.task
+    async def main(folder: str) -> int:
+        return max(await asyncio.gather(*[middle(folder, x) for x in range(3)]))
+
+    assert run(main, str(tmp_path), n=n) == n
+
+
+def test_a_body_woken_by_a_timer_waits_for_a_slot(tmp_path):
+    """It gave its slot away when it waited for a call; a timer of its own does not let it run beside the call."""
+
+    @env.task
+    def child(path: str) -> None:
+        Path(path).touch()
+        time.sleep(0.5)
+        Path(path).unlink()
+
+    @env.task
+    async def main(path: str) -> bool:
+        async def looks():
+            await asyncio.sleep(0.25)
+            return Path(path).exists()
+
+        _, seen = await asyncio.gather(child.aio(path), looks())
+        return seen
+
+    assert run(main, str(tmp_path / "running"), n=1) is False
+
+
+def test_values_cross_as_in_one_process():
+    @env.task
+    async def main() -> tuple[Point, int, str]:
+        point = Point(1, [0.5])
+        moved = await move(point, by=2)
+        assert point == Point(1, [0.5])
+        a, b = await two(a=7)
+        return moved, a, b
+
+    assert run(main) == (Point(3, [0.5, 1.5]), 7, "7")
+
+
+def test_a_value_of_the_wrong_type_is_refused_where_it_is_given():
+    @env.task
+    async def main() -> str:
+        with pytest.raises(TypeError, match=r"task 'workers.two': parameter 'a'"):
+            await two("no")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="no parameter 'b'"):
+            await two(b=1)  # type: ignore[call-arg]
+        return "refused"
+
+    assert run(main) == "refused"
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_nested_calls_never_block_the_pool(n):
+    assert run(depth, 6, n=n) == 6
+    assert run(sync_depth, 4, n=n) == 4
+
+
+def test_sync_bodies_call_from_threads_and_by_map():
+    @env.task
+    def main() -> tuple[int, list[int], int]:
+        with ThreadPoolExecutor(3) as threads:
+            context = __import__("contextvars").copy_context
+            calls = [threads.submit(context().run, pid, i) for i in range(3)]
+            from_threads = len({call.result() for call in calls})
+        mapped = list(flyte.map(sync_depth, [0, 1, 2]))
+        return from_threads, mapped, asyncio.run(two.aio(3))[0]
+
+    from_threads, mapped, own_loop = run(main, n=1)
+    assert from_threads >= 1
+    assert mapped == [0, 1, 2]
+    assert own_loop == 3
+
+
+def test_the_context_is_whole(state_folder):
+    asks = flyte.TaskEnvironment(name="asks", env_vars={"OWN": "task"}, secrets=[flyte.Secret(key="token")])
+
+    @asks.task(retries=1)
+    async def child(x: int) -> dict[str, str | None]:
+        ctx = flyte.ctx()
+        if ctx.attempt_number == 0:
+            raise ValueError("again")
+        return {
+            "run": ctx.action.run_name,
+            "name": ctx.action.name,
+            "attempt": str(ctx.attempt_number),
+            "project": ctx.action.project,
+            "custom": flyte.get_custom_context().get("who"),
+            "mode": ctx.mode,
+            "raw": ctx.raw_data_path.path,
+            "out": ctx.output_path,
+            "own": os.environ.get("OWN"),
+            "run_var": os.environ.get("RUN"),
+            "token": os.environ.get("TOKEN"),
+            "start": ctx.run_start_time.isoformat(),
+        }
+
+    @asks.task
+    async def main() -> dict[str, str | None]:
+        with flyte.group("here"), flyte.custom_context(who="inner"):
+            return await child(1)
+
+    def context(**more):
+        os.environ["TOKEN"] = "sesame"
+        try:
+            settings = {"name": "same", "project": "p", "env_vars": {"RUN": "run", "OWN": "run"}}
+            return flyte.with_runcontext(**settings, **more).run(main).result
+        finally:
+            del os.environ["TOKEN"]
+
+    there, here = context(workers=1), context()
+    assert there["own"] == "task" and there["run_var"] == "run" and there["token"] == "sesame"
+    assert there["custom"] == "inner" and there["attempt"] == "1"
+    del there["start"], here["start"]
+    assert there == here
+
+
+def test_failures_have_their_class_note_and_place():
+    @env.task
+    async def main() -> str:
+        try:
+            await breaks.aio("wheel")
+        except Broken as error:
+            assert isinstance(error, flyte.errors.RuntimeUserError)
+            assert error.args == ("wheel", "badly") and error.part == "wheel"
+        raise KeyError("lost") from ValueError("why")
+
+    with pytest.raises(KeyError) as caught:
+        run(main)
+    assert isinstance(caught.value, flyte.errors.RuntimeUserError)
+    notes = "\n".join(caught.value.__notes__)
+    assert "in task 'workers.main', attempt 1 of 1, action a0 of run" in notes
+    assert f'{__file__}", line' in notes and 'raise KeyError("lost")' in notes
+    assert "attempt.py" not in notes
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_an_error_that_cannot_be_pickled_keeps_its_words():
+    @env.task
+    def main() -> None:
+        class Odd(Exception):
+            pass
+
+        error = Odd("strange")
+        error.lock = __import__("threading").Lock()
+        raise error
+
+    with pytest.raises(flyte.errors.RuntimeUserError, match="strange") as caught:
+        run(main)
+    assert caught.value.code == "Odd"
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("exit", "exited with code 3"),
+        ("SIGKILL", r"was killed by SIGKILL \(signal 9\)"),
+        ("SIGSEGV", r"was killed by SIGSEGV \(signal 11\)"),
+    ],
+)
+def test_a_worker_that_dies_fails_its_own_action_only(how, says):
+    @env.task
+    async def main(how: str) -> tuple[int, str, int]:
+        other = asyncio.create_task(slow_pid.aio(1))
+        text = ""
+        try:
+            await dies.aio(how)
+        except flyte.errors.RuntimeSystemError as error:
+            assert error.code == "WorkerDied"
+            text = str(error)
+        return await other, text, await pid.aio(2)
+
+    other, text, after = run(main, how)
+    assert other > 0 and after > 0
+    assert __import__("re").search(says, text), text
+
+
+def test_a_worker_that_dies_is_retried(tmp_path):
+    @env.task(retries=2)
+    def flaky(path: str) -> int:
+        with open(path, "a") as file:
+            file.write("x")
+        if os.path.getsize(path) < 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return flyte.ctx().attempt_number
+
+    assert run(flaky, str(tmp_path / "count")) == 2
+
+
+def test_overrides_reach_the_body():
+    @env.task
+    def variable() -> str | None:
+        return os.environ.get("CHANGED")
+
+    @env.task
+    async def main() -> list[str | None]:
+        changed = variable.override(env_vars={"CHANGED": "yes"})
+        return [await variable.aio(), await changed.aio(), await in_module.override(env_vars={"CHANGED": "m"}).aio()]
+
+    assert run(main) == [None, "yes", "m"]
+
+
+@env.task
+def in_module() -> str | None:
+    return os.environ.get("CHANGED")
+
+
+def test_reports_and_traces_work(tmp_path):
+    @flyte.trace
+    async def step(x: int) -> int:
+        return x + 1
+
+    @flyte.trace
+    async def forbidden() -> int:
+        return await pid.aio(1)
+
+    @env.task(report=True)
+    async def main() -> int:
+        flyte.report.log("<p>from the worker</p>")
+        with pytest.raises(flyte.errors.TraceDoesNotAllowNestedTasksError):
+            await forbidden()
+        return await step(1)
+
+    made = flyte.with_runcontext(workers=1, run_base_dir=str(tmp_path)).run(main)
+    assert made.result == 2
+    assert "from the worker" in (tmp_path / "a0" / "report.html").read_text()
+
+
+def test_timeouts_count_from_the_start_of_the_body():
+    @env.task(timeout=flyte.Timeout(max_runtime=1))
+    def naps() -> None:
+        time.sleep(0.4)
+
+    @env.task
+    async def main() -> int:
+        await asyncio.gather(*[naps.aio() for _ in range(4)])
+        return 1
+
+    assert run(main, n=1) == 1
+
+
+def test_the_time_in_the_queue_is_limited():
+    @env.task(timeout=flyte.Timeout(max_queued_time=1))
+    def naps() -> None:
+        time.sleep(1.5)
+
+    @env.task
+    async def main() -> str:
+        first, second = await asyncio.gather(naps.aio(), naps.aio(), return_exceptions=True)
+        assert first is None
+        return f"{type(second).__name__}: {second}"
+
+    assert "MaxQueuedTimeExceededError: task 'workers.naps' waited 1 s for one of 1 workers" in run(main, n=1)
+
+
+def test_a_busy_body_is_killed_when_its_time_is_up(tmp_path):
+    @env.task(timeout=1)
+    def spins(path: str) -> None:
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+        Path(path).write_text(f"{os.getpid()} {child.pid}")
+        while True:
+            pass
+
+    @env.task
+    async def main(path: str) -> str:
+        with pytest.raises(flyte.errors.MaxRuntimeExceededError):
+            await spins.aio(path)
+        return Path(path).read_text()
+
+    began = time.monotonic()
+    pids = [int(word) for word in run(main, str(tmp_path / "pids")).split()]
+    assert time.monotonic() - began < 4
+    assert not [pid for pid in pids if alive(pid)]
+
+
+def test_a_cancelled_body_cleans_up(tmp_path):
+    @env.task
+    async def waits(path: str) -> None:
+        Path(path).write_text(str(os.getpid()))
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.1)
+            Path(path + ".clean").touch()
+
+    @env.task
+    async def between(path: str) -> None:
+        await waits(path)
+
+    @env.task
+    async def main(path: str) -> bool:
+        call = asyncio.create_task(between(path))
+        while not os.path.exists(path):
+            await asyncio.sleep(0.01)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        return os.path.exists(path + ".clean")
+
+    path = tmp_path / "pid"
+    assert run(main, str(path)) is True
+    assert not alive(int(path.read_text()))
+
+
+def test_a_body_over_its_memory_is_ended_and_can_be_given_more():
+    small = flyte.TaskEnvironment(name="small", resources=flyte.Resources(memory="150Mi"))
+
+    @small.task
+    def eats(megabytes: int) -> int:
+        held = bytearray(megabytes * 2**20)
+        held[::4096] = b"x" * len(held[::4096])
+        time.sleep(0.4)
+        return len(held) // 2**20
+
+    @small.task
+    async def main() -> tuple[int, int, int]:
+        try:
+            await eats.aio(300)
+        except flyte.errors.OOMError as error:
+            assert "its limit is 150 MiB" in str(error)
+            more = eats.override(resources=flyte.Resources(memory="600Mi"))
+            return error.limit, error.peak, await more.aio(300)
+        raise AssertionError("it was not noticed")
+
+    limit, peak, got = run(main)
+    assert (limit, got) == (150 * 2**20, 300)
+    assert peak > limit
+
+
+@pytest.mark.parametrize("bad", ["2", 1.5, True])
+def test_workers_takes_a_number(bad):
+    with pytest.raises(TypeError, match="workers takes a number of processes"):
+        flyte.with_runcontext(workers=bad)
+
+
+def test_workers_are_at_least_one_and_local():
+    with pytest.raises(ValueError, match="workers=0 runs nothing"):
+        flyte.with_runcontext(workers=0)
+    with pytest.raises(ValueError, match="mode='remote'"):
+        flyte.with_runcontext("remote", workers=2)
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
