@@ -51,6 +51,12 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend=BACKEND)
+def chaos(session: nox.Session) -> None:
+    """Kill processes at 1,000 random moments and recover their runs: `nox -s chaos -- --kills 10000 --seed 7`."""
+    run(session, development(session), "tests/chaos/kill.py", *(session.posargs or ["--kills", "1000"]))
+
+
+@nox.session(venv_backend=BACKEND)
 def types(session: nox.Session) -> None:
     """Check the package with mypy --strict and with pyright."""
     python = development(session)
