@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from flyte.storage._config import GCS as GCS
     from flyte.storage._config import S3 as S3
     from flyte.storage._config import Storage as Storage
+    from flyte.storage._fsspec import get_configured_fsspec_kwargs as get_configured_fsspec_kwargs
+    from flyte.storage._fsspec import get_underlying_filesystem as get_underlying_filesystem
     from flyte.storage._streams import AsyncReadableFile as AsyncReadableFile
     from flyte.storage._streams import AsyncWritableFile as AsyncWritableFile
     from flyte.storage._transfer import exists as exists
@@ -38,19 +40,19 @@ _TABLE = {
     "exists": "flyte.storage._transfer",
     "exists_sync": "flyte.storage._transfer",
     "get": "flyte.storage._transfer",
+    "get_configured_fsspec_kwargs": "flyte.storage._fsspec",
     "get_random_local_directory": "flyte.storage._transfer",
     "get_random_local_path": "flyte.storage._transfer",
     "get_stream": "flyte.storage._transfer",
+    "get_underlying_filesystem": "flyte.storage._fsspec",
     "is_remote": "flyte.storage._uri",
     "join": "flyte.storage._uri",
     "open": "flyte.storage._transfer",
     "put": "flyte.storage._transfer",
     "put_stream": "flyte.storage._transfer",
 }
-_FSSPEC = "storage is reached through obstore, not fsspec; use get_stream, put_stream, open, get and put"
-_MISSING = {"get_configured_fsspec_kwargs": _FSSPEC, "get_underlying_filesystem": _FSSPEC}
 
-__getattr__, __dir__ = lazy_face(__name__, _TABLE, _MISSING)
+__getattr__, __dir__ = lazy_face(__name__, _TABLE)
 
 __all__ = [
     "ABFS",
@@ -63,9 +65,11 @@ __all__ = [
     "exists",
     "exists_sync",
     "get",
+    "get_configured_fsspec_kwargs",
     "get_random_local_directory",
     "get_random_local_path",
     "get_stream",
+    "get_underlying_filesystem",
     "is_remote",
     "join",
     "open",

@@ -6,6 +6,7 @@ Requests that send are repeated by obstore itself.
 """
 
 import asyncio
+import json
 import os
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
@@ -17,14 +18,14 @@ from flyte.storage._config import ABFS, GCS, S3, Storage, configured
 from flyte.storage._failures import Changed, missing
 from flyte.storage._fetch import Patience, fetch
 from flyte.storage._store import CHUNK_BYTES, CONCURRENCY, ObjectInfo
-from flyte.storage._uri import Location
+from flyte.storage._uri import Kind, Location
 
 _CONNECT_TIMEOUT_S = 5.0
 _TRIES_STALLS = 4
 """Repetitions of one request that sends end after this many stalls in all."""
 _PATIENT_STALLS = 4
 """A patient upload gives one request this many stalls: one part of 8 MiB at 0.6 Mbit/s by default."""
-_ENVIRONMENT = ("AWS_", "FLYTE_AWS_", "AZURE_", "GOOGLE_")
+_ENVIRONMENT = ("AWS_", "FLYTE_AWS_", "AZURE_", "AZURITE_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
 
 
 def _obstore() -> Any:
@@ -38,16 +39,20 @@ def _obstore() -> Any:
     return obstore
 
 
+def settings_for(kind: Kind) -> Storage:
+    """The settings of this context for a cloud; those of the environment if none were given."""
+    classes: dict[Kind, type[Storage]] = {"s3": S3, "gs": GCS, "azure": ABFS}
+    present, cls = configured.get(), classes[kind]
+    return present if isinstance(present, cls) else cls.auto()
+
+
 def cloud_store(at: Location) -> "CloudStore":
     """The store of a bucket, with the settings of this context.
 
     :raises ImportError: obstore is not installed.
     """
     _obstore()
-    present = configured.get()
-    classes: dict[str, type[Storage]] = {"s3": S3, "gs": GCS, "azure": ABFS}
-    cls = classes[at.kind]
-    settings = present if isinstance(present, cls) else cls.auto()
+    settings = settings_for(at.kind)
     # Clients read the environment when they are made.
     seen = tuple(sorted(item for item in os.environ.items() if item[0].startswith(_ENVIRONMENT)))
     try:
@@ -63,51 +68,66 @@ def _made(kind: str, root: str, settings: Storage, _environment: Any) -> "CloudS
     return store
 
 
-def _client(kind: str, root: str, settings: Storage, timeout_s: float, retries: int) -> Any:
-    from obstore import store as clients
+def options_for(
+    kind: str, settings: Storage, timeout_s: float, retries: int
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """What obstore is to know of a cloud: its configuration, options of the HTTP client, and when to repeat.
 
-    connect_timeout_s = min(_CONNECT_TIMEOUT_S, settings.stall.total_seconds())
-    shared: dict[str, Any] = {
-        "client_options": {
-            "timeout": timedelta(seconds=timeout_s),
-            "connect_timeout": timedelta(seconds=connect_timeout_s),
-        },
-        "retry_config": {
-            "max_retries": retries,
-            "retry_timeout": timedelta(seconds=_TRIES_STALLS * timeout_s),
-            "backoff": {
-                "base": 2,
-                "init_backoff": min(timedelta(milliseconds=100), settings.backoff),
-                "max_backoff": settings.backoff,
-            },
+    :param timeout_s: how long one request may take.
+    :param retries: how often it is repeated.
+    """
+    client: dict[str, Any] = {
+        "timeout": timedelta(seconds=timeout_s),
+        "connect_timeout": timedelta(seconds=min(_CONNECT_TIMEOUT_S, settings.stall.total_seconds())),
+    }
+    retry = {
+        "max_retries": retries,
+        "retry_timeout": timedelta(seconds=_TRIES_STALLS * timeout_s),
+        "backoff": {
+            "init_backoff": min(timedelta(milliseconds=100), settings.backoff),
+            "max_backoff": settings.backoff,
         },
     }
+    options: dict[str, Any] = {}
     if isinstance(settings, S3):
-        endpoint = settings.endpoint
-        own = endpoint or os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT")
+        own = settings.endpoint or os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT")
         if own and own.startswith("http://"):
-            shared["client_options"]["allow_http"] = True
+            client["allow_http"] = True
         style = settings.addressing_style
-        options: dict[str, Any] = {
-            "endpoint": endpoint,
+        options = {
+            "endpoint": settings.endpoint,
             "access_key_id": settings.access_key_id,
             "secret_access_key": settings.secret_access_key,
             "region": settings.region,
             "virtual_hosted_style_request": None if style in (None, "auto") else style == "virtual",
         }
-        return clients.S3Store(root, **{k: v for k, v in options.items() if v is not None}, **shared)
-    if isinstance(settings, ABFS):
-        container, _, host = root.partition("@")
+    elif isinstance(settings, ABFS):
         options = {
-            "account_name": settings.account_name or host.partition(".")[0] or None,
+            "account_name": settings.account_name,
             "account_key": settings.account_key,
             "tenant_id": settings.tenant_id,
             "client_id": settings.client_id,
             "client_secret": settings.client_secret,
         }
-        return clients.AzureStore(container, **{k: v for k, v in options.items() if v is not None}, **shared)
-    assert kind == "gs"
-    return clients.GCSStore(root, **shared)
+    elif kind == "gs" and (emulator := os.environ.get("STORAGE_EMULATOR_HOST")):  # as Google's own libraries read it
+        url = emulator if "://" in emulator else f"http://{emulator}"
+        if url.startswith("http://"):
+            client["allow_http"] = True
+        no_account = {"client_email": "", "private_key": "", "private_key_id": ""}
+        options["service_account_key"] = json.dumps({"gcs_base_url": url, "disable_oauth": True, **no_account})
+    return {name: value for name, value in options.items() if value is not None}, client, retry
+
+
+def _client(kind: str, root: str, settings: Storage, timeout_s: float, retries: int) -> Any:
+    from obstore import store as clients
+
+    options, client, retry = options_for(kind, settings, timeout_s, retries)
+    if kind == "azure":
+        root, _, host = root.partition("@")
+        if host and "account_name" not in options:
+            options["account_name"] = host.partition(".")[0]
+    cls = {"s3": clients.S3Store, "gs": clients.GCSStore, "azure": clients.AzureStore}[kind]
+    return cls(root, client_options=client, retry_config=retry, **options)
 
 
 class CloudStore:

@@ -1,4 +1,5 @@
-"""The stores that the contract runs over: a folder, memory, and S3 as a server of its own on loopback."""
+"""The stores that the contract runs over: a folder, memory, and S3 as a server of its own on loopback; Azure and Google
+Cloud Storage where their servers are installed."""
 
 import secrets
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from flyte.storage import S3
 from flyte.storage._config import configured
+from tests.storage import cloud_servers
 
 
 @pytest.fixture(scope="session")
@@ -35,13 +37,33 @@ def s3(s3_endpoint: str) -> Iterator[str]:
         yield f"s3://bucket/{secrets.token_hex(6)}"
 
 
-@pytest.fixture(params=["local", "file", "memory", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(scope="session")
+def azure_environment() -> Iterator[dict[str, str]]:
+    with cloud_servers.azure_server() as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def gs_environment() -> Iterator[dict[str, str]]:
+    with cloud_servers.gcs_server() as environment:
+        yield environment
+
+
+PLACES = ["local", "file", "memory", "s3", *filter(cloud_servers.installed, cloud_servers.PROGRAMS)]
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A fresh folder of each kind of storage."""
-    if request.param == "local":
+    kind = str(request.param)
+    if kind == "local":
         return str(tmp_path / "store")
-    if request.param == "file":
+    if kind == "file":
         return f"file://{tmp_path}/store"
-    if request.param == "memory":
+    if kind == "memory":
         return f"memory://{secrets.token_hex(6)}"
-    return request.getfixturevalue("s3")
+    if kind == "s3":
+        return str(request.getfixturevalue("s3"))
+    for name, value in request.getfixturevalue(f"{kind}_environment").items():
+        monkeypatch.setenv(name, value)
+    return f"{'abfs' if kind == 'azure' else kind}://bucket/{secrets.token_hex(6)}"

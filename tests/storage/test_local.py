@@ -95,5 +95,3 @@ async def test_arguments_that_cannot_be(tmp_path):
         await storage.put_stream(b"", name="a", to_path="b")
     with pytest.raises(ValueError, match="lead outside"):
         await storage.put_stream(b"", name="../a")
-    with pytest.raises(AttributeError, match="obstore, not fsspec"):
-        _ = storage.get_underlying_filesystem
