@@ -70,6 +70,9 @@ if TYPE_CHECKING:
         TriggeredPartition,
         TriggerTime,
     )
+    from flyte._package.image_build import ImageBuild
+    from flyte._verbs.prepare import build, build_images
+    from flyte._verbs.rerun import rerun
     from flyte._verbs.run import run, with_runcontext
     from flyte._verbs.session import current_domain, current_project, init, is_control_plane_available
     from flyte.io._checkpoint import BaseCheckpoint, Checkpoint, latest_checkpoint
@@ -102,6 +105,7 @@ _TABLE = {
     "GPU": "flyte._definition.resources",
     "HABANA_GAUDI": "flyte._definition.resources",
     "Image": "flyte._definition.image",
+    "ImageBuild": "flyte._package.image_build",
     "Link": "flyte._definition.link",
     "Neuron": "flyte._definition.resources",
     "OnArtifact": "flyte._definition.trigger",
@@ -120,6 +124,8 @@ _TABLE = {
     "TriggerTime": "flyte._definition.trigger",
     "TriggeredArtifact": "flyte._definition.trigger",
     "TriggeredPartition": "flyte._definition.trigger",
+    "build": "flyte._verbs.prepare",
+    "build_images": "flyte._verbs.prepare",
     "ctx": "flyte._core.context",
     "current_domain": "flyte._verbs.session",
     "current_project": "flyte._verbs.session",
@@ -131,6 +137,7 @@ _TABLE = {
     "latest_checkpoint": "flyte.io._checkpoint",
     "logger": "flyte._core.log:user_logger",
     "map": "flyte._definition.flow",
+    "rerun": "flyte._verbs.rerun",
     "run": "flyte._verbs.run",
     "system_logger": "flyte._core.log:logger",
     "trace": "flyte._definition.flow",
@@ -140,9 +147,6 @@ _TABLE = {
 _MISSING = {
     "AppHandle": "apps is not built yet",
     "ConditionWebhook": "conditions is not built yet",
-    "ImageBuild": "image building is not built yet",
-    "build": "image building is not built yet",
-    "build_images": "image building is not built yet",
     "deploy": "deployment is not built yet",
     "init_from_api_key": "the control-plane client is not built yet",
     "init_from_config": "the control-plane client is not built yet",
@@ -151,7 +155,6 @@ _MISSING = {
     "load_interactive_ctx": "the control-plane client is not built yet",
     "load_plugin_config": "packaging is not built yet",
     "new_condition": "conditions is not built yet",
-    "rerun": "run history is not built yet",
     "run_python_script": "packaging is not built yet",
     "serve": "apps is not built yet",
     "with_servecontext": "apps is not built yet",
@@ -178,6 +181,7 @@ __all__ = [
     "GPU",
     "HABANA_GAUDI",
     "Image",
+    "ImageBuild",
     "Link",
     "Neuron",
     "OnArtifact",
@@ -197,6 +201,8 @@ __all__ = [
     "TriggeredArtifact",
     "TriggeredPartition",
     "__version__",
+    "build",
+    "build_images",
     "ctx",
     "current_domain",
     "current_project",
@@ -208,6 +214,7 @@ __all__ = [
     "latest_checkpoint",
     "logger",
     "map",
+    "rerun",
     "run",
     "system_logger",
     "trace",

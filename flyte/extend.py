@@ -7,18 +7,23 @@ from flyte._core.face import lazy_face
 if TYPE_CHECKING:
     from flyte._control.local import LocalController
     from flyte._core.controller import Controller, RecordedAction, Recorder
+    from flyte._definition.image_arguments import Architecture
     from flyte._definition.plugin import TaskPluginRegistry
     from flyte._definition.pod import PRIMARY_CONTAINER_DEFAULT_NAME
     from flyte._definition.task import AsyncFunctionTaskTemplate, TaskTemplate
     from flyte._package.bundle import download_code_bundle
+    from flyte._package.image_build import ImageBuilder, ImageChecker
     from flyte._package.image_engine import ImageBuildEngine
     from flyte._verbs.session import is_initialized
     from flyte._wire.resources import get_proto_extended_resources, get_proto_resources, pod_spec_from_resources
 
 _TABLE = {
+    "Architecture": "flyte._definition.image_arguments",
     "AsyncFunctionTaskTemplate": "flyte._definition.task",
     "Controller": "flyte._core.controller",
     "ImageBuildEngine": "flyte._package.image_engine",
+    "ImageBuilder": "flyte._package.image_build",
+    "ImageChecker": "flyte._package.image_build",
     "LocalController": "flyte._control.local",
     "PRIMARY_CONTAINER_DEFAULT_NAME": "flyte._definition.pod",
     "RecordedAction": "flyte._core.controller",
@@ -35,9 +40,12 @@ _TABLE = {
 __getattr__, __dir__ = lazy_face(__name__, _TABLE)
 
 __all__ = [
+    "Architecture",
     "AsyncFunctionTaskTemplate",
     "Controller",
     "ImageBuildEngine",
+    "ImageBuilder",
+    "ImageChecker",
     "LocalController",
     "PRIMARY_CONTAINER_DEFAULT_NAME",
     "RecordedAction",
