@@ -12,7 +12,7 @@ from flyte._core.interface import NativeInterface
 from flyte.errors import RuntimeDataValidationError, TypeTransformerFailedError
 from flyte.types._engine import codec_for, generation
 from flyte.types._references import ReferenceCodec
-from flyte.types._stored import dump_values, load_values, pack_literals, pack_name, wire_of
+from flyte.types._stored import dump_values, load_values, names_of, pack_literals, pack_name, wire_of
 
 _MEMO = "boundary"
 
@@ -190,6 +190,16 @@ class Boundary:
         :raises TypeTransformerFailedError: the bytes are damaged, or of another interface.
         """
         return self._join(await load_values(self.outputs, data))
+
+    async def load_inputs(self, data: bytes) -> tuple[dict[str, Any], list[str]]:
+        """The inputs that :meth:`wire_inputs` made bytes of, and names among them that are no parameters any more.
+
+        :raises TypeTransformerFailedError: the bytes are damaged, or a value does not fit its parameter.
+        """
+        there = names_of(data)
+        known = [(name, codec) for name, codec in zip(self.names, self.inputs, strict=True) if name in there]
+        values = await load_values(known, data)
+        return dict(zip([name for name, _ in known], values, strict=True)), sorted(there - set(self.names))
 
     def _bind(self, task_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Any]:
         try:

@@ -6,12 +6,11 @@ Output goes where it went before, and in addition, line by line, to the action w
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
 from flyte._core.context import TaskContext, current
-from flyte._core.log import logger as own_logger
 from flyte._journal.redaction import redact
 
 _LINES = 100_000
@@ -51,17 +50,27 @@ def _keep_of(context: TaskContext, source: str, line: str) -> None:
     journal.put_soon(_INSERT, (record.run, record.id, moment, source, redact(line)), context.execution.loop)
 
 
-class _Handler(logging.Handler):
-    """Keeps what is logged inside tasks."""
+class _Records:
+    """Makes log records, and keeps those that are made inside tasks.
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if current.get() is None:
-            return
-        try:
-            for line in self.format(record).splitlines():
-                _keep(record.levelname.lower(), line)
-        except Exception:
-            self.handleError(record)
+    In place of a handler on the root logger: ``logging.basicConfig`` in a task does nothing where there is one.
+    """
+
+    def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
+        self.make = make
+
+    def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = self.make(*args, **kwargs)
+        if current.get() is not None:
+            try:
+                for line in _formatter.format(record).splitlines():
+                    _keep(record.levelname.lower(), line)
+            except (TypeError, ValueError):  # arguments that do not fit the message; whoever shows it says so
+                pass
+        return record
+
+
+_formatter = logging.Formatter("%(name)s: %(message)s")
 
 
 class _Tee:
@@ -110,20 +119,19 @@ class _Tee:
 
 _lock = threading.Lock()
 _runs = 0
-_handler: _Handler | None = None
+_records: _Records | None = None
 _tees: dict[str, _Tee] = {}
 
 
 @contextmanager
 def captured() -> Iterator[None]:
     """Capture output while the ``with`` block runs; several may be open at once."""
-    global _runs, _handler
+    global _runs, _records
     with _lock:
         _runs += 1
         if _runs == 1:
-            _handler = _Handler()
-            for target in (logging.getLogger(), own_logger):
-                target.addHandler(_handler)
+            _records = _Records(logging.getLogRecordFactory())
+            logging.setLogRecordFactory(_records)
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             # Somebody may have put another stream in place since, as pytest and notebooks do for each test or cell.
@@ -136,8 +144,8 @@ def captured() -> Iterator[None]:
         with _lock:
             _runs -= 1
             if _runs == 0:
-                for target in (logging.getLogger(), own_logger):
-                    target.removeHandler(_handler)  # type: ignore[arg-type]
+                if logging.getLogRecordFactory() is _records and _records is not None:
+                    logging.setLogRecordFactory(_records.make)
                 for name, tee in _tees.items():
                     tee.end()
                     if getattr(sys, name) is tee:

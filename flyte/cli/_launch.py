@@ -48,6 +48,7 @@ def _options(ctx: "Context") -> RunOptions:
         **{key: params.get(key) for key in ("name", "project", "domain", "version", "raw_data_path")},
         "max_action_concurrency": params.get("max_action_concurrency"),
         "workers": params.get("workers"),
+        "recover_from": params.get("recover_from"),
     }
     session = {
         **{key: params.get(key) for key in ("project", "domain", "root_dir")},
@@ -108,7 +109,8 @@ def target(ctx: "Context") -> Target:
     return ctx.obj
 
 
-def _load(ctx: "Context") -> "dict[str, TaskTemplate[Any, Any, Any]]":
+def load(ctx: "Context") -> "dict[str, TaskTemplate[Any, Any, Any]]":
+    """The tasks of the user's module, which is imported."""
     found = target(ctx)
     _configure(_options(ctx))
     _end_of_start_up()
@@ -136,17 +138,17 @@ def _configure(options: RunOptions) -> None:
 
 def command_of(ctx: "Context", name: str) -> "Command":
     """The command of the task called ``name``; imports the user's module."""
-    _load(ctx)
+    load(ctx)
     try:
         task = target(ctx).task(name)
     except NotFound as error:
         ctx.fail(str(error))
-    return task_command(name, task.interface, lambda given: _run(ctx, task, given))
+    return task_command(name, task.interface, lambda given: start(ctx, task, given))
 
 
 def list_tasks(ctx: "Context") -> None:
     """Write the module's tasks, one a line, and how to run one."""
-    tasks = _load(ctx)
+    tasks = load(ctx)
     given = ctx.params["target"]
     if not tasks:
         ctx.fail(f"{given!r} has no tasks; decorate a function with @env.task of a flyte.TaskEnvironment")
@@ -174,7 +176,8 @@ def _end_of_start_up() -> None:
     gc.enable()
 
 
-def _run(ctx: "Context", task: "TaskTemplate[Any, Any, Any]", given: dict[str, Any]) -> None:
+def start(ctx: "Context", task: "TaskTemplate[Any, Any, Any]", given: dict[str, Any]) -> None:
+    """Run a task to its end, and print what came out."""
     from flyte._control.trace import phase_of
     from flyte._core.identity import random_run_name
     from flyte._verbs.run import with_runcontext

@@ -138,6 +138,12 @@ def run(
         autocompletion=_complete_target,
     ),
     local: bool = typer.Option(True, "--local/--remote", callback=read_place, help="Run in this process, or not."),
+    recover_from: str = typer.Option(
+        None,
+        metavar="RUN",
+        callback=read_words,
+        help="An earlier run of the task, or 'last': what ended well there and is still the same is not run again.",
+    ),
     workers: str = typer.Option(
         None,
         metavar="N",
@@ -235,3 +241,15 @@ def run(
     command = _launch.command_of(ctx, HELLO_TASK)
     with command.make_context(HELLO_TASK, [], parent=ctx) as inner:
         command.invoke(inner)
+
+
+def command() -> "Command":
+    """``flyte run``."""
+    runs = typer.Typer(
+        rich_markup_mode=None,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    runs.callback(cls=RunGroup, invoke_without_command=True, no_args_is_help=True)(run)
+    return typer.main.get_command(runs)

@@ -38,7 +38,7 @@ def build(
     ctx: typer.Context,
     target: str = typer.Argument(..., metavar="FILE_OR_MODULE", help="A Python file, or a module's dotted name."),
     environment: str = typer.Argument(
-        None, metavar="[ENV]", show_default=False, help="Name of one environment; all of the file if not given."
+        None, metavar="ENV", show_default=False, help="Name of one environment; all of the file if not given."
     ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Build nothing; print the Dockerfiles."),
     force: bool = typer.Option(False, "--force", help="Build images also where they are there already."),
@@ -181,7 +181,7 @@ class _View:
         elif event.kind == "began":
             self._write(f"building {event.uri}: {event.text}")
         elif event.kind == "kept":
-            self._write(f"not building {event.uri}: {event.text} (decided in {event.duration_s * 1000:.0f} ms)")
+            self._write(f"not building {event.uri}: {event.text} (decided in {event.duration_s * 1000:.1f} ms)")
         elif event.kind == "ended":
             self._write(f"built {event.uri} in {event.duration_s:.1f} s")
         elif self._whole or event.text.startswith(("STEP ", "#")) or "Using cache" in event.text:

@@ -55,11 +55,10 @@ def command() -> Any:
     import typer.main
 
     from ._globals import flyte
-    from ._params import TextGroup
-    from ._run import RunGroup, run
+    from ._tree import Tree
 
     app = typer.Typer(
-        cls=TextGroup,
+        cls=Tree,
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -67,10 +66,7 @@ def command() -> Any:
         context_settings={"help_option_names": ["--help", "-h"]},
     )
 
-    app.callback()(flyte)
-    runs = typer.Typer(rich_markup_mode=None)
-    runs.callback(cls=RunGroup, invoke_without_command=True, no_args_is_help=True)(run)
-    app.add_typer(runs, name="run")
+    app.callback(invoke_without_command=False)(flyte)
     return typer.main.get_command(app)
 
 

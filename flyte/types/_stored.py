@@ -53,13 +53,25 @@ async def load_values(codecs: Iterable[tuple[str, Codec[Any]]], data: bytes) -> 
 
     :raises TypeTransformerFailedError: the bytes are damaged, or hold other values than the codecs are for.
     """
-    try:
-        kept = LiteralMap.FromString(data)
-    except DecodeError as error:
-        raise TypeTransformerFailedError(f"expected stored values, got damaged bytes: {error}") from error
+    kept = _map_of(data)
     loaded = []
     for name, codec in codecs:
         if name not in kept.literals:
             raise TypeTransformerFailedError(f"expected a stored value {name!r}, got {sorted(kept.literals)}")
         loaded.append(await codec.decode_async(kept.literals[name]))
     return loaded
+
+
+def names_of(data: bytes) -> set[str]:
+    """The names of stored values.
+
+    :raises TypeTransformerFailedError: the bytes are damaged.
+    """
+    return set(_map_of(data).literals)
+
+
+def _map_of(data: bytes) -> LiteralMap:
+    try:
+        return LiteralMap.FromString(data)
+    except DecodeError as error:
+        raise TypeTransformerFailedError(f"expected stored values, got damaged bytes: {error}") from error

@@ -5,6 +5,8 @@ import subprocess
 import pytest
 from cli_process import command, environment
 
+from flyte.cli._tree import COMMANDS
+
 
 def completions(folder, line: str) -> list[str]:
     words = line.split(" ")
@@ -17,7 +19,7 @@ def completions(folder, line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("flyte ", ["run"]),
+        ("flyte ", list(COMMANDS)),
         ("flyte run --o", ["--output"]),
         ("flyte run s", ["shop.py", "sub/"]),
         ("flyte run sub/", ["sub/flow.py", "sub/inner.py"]),

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from flyte.cli._tree import COMMANDS
+
 MESSAGES = [
     (("run", "shap.py", "main"), "there is no file 'shap.py'; did you mean 'shop.py'?"),
     (("run", "shap", "main"), "there is no file or module 'shap'; did you mean 'shop'?"),
@@ -130,10 +132,9 @@ def test_help_of_run(run_flyte):
 def test_help_of_all(run_flyte):
     done = run_flyte("--help")
     assert done.returncode == 0
-    assert done.stdout.splitlines()[-2:] == [
-        "Commands:",
-        "  run  Run a task of a file or module, and print what it returns.",
-    ]
+    commands = done.stdout.split("Commands:\n")[1].splitlines()
+    assert [line.split()[0] for line in commands] == list(COMMANDS)
+    assert commands[0].split(maxsplit=1)[1] == "Run a task of a file or module, and print what it returns."
     assert "--install-completion" in done.stdout
 
 

@@ -36,8 +36,14 @@ def loaded(folder, args: list[str], never: list[str], **env: str) -> tuple[list[
 
 @pytest.mark.parametrize(
     "args",
-    [["--help"], ["run", "--help"], ["run", "nothing.py", "main"], ["rum"], ["run", "--remote", "shop.py", "main"],
-     ["-v", "--org", "o", "run", "-p", "x", "--image", "y", "nothing.py"]],
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["run", "nothing.py", "main"],
+        ["rum"],
+        ["run", "--remote", "shop.py", "main"],
+        ["-v", "--org", "o", "run", "-p", "x", "--image", "y", "nothing.py"],
+    ],
     ids=" ".join,
 )
 def test_short_commands_load_nothing_heavy(folder, args):

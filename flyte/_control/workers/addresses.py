@@ -23,7 +23,6 @@ from weakref import WeakKeyDictionary
 
 from flyte._definition.task import TaskTemplate
 from flyte.errors import ModuleLoadError, RuntimeUserError
-from flyte.types._annotations import pickled_parts
 
 MAIN = "__mp_main__"
 """What the program's own module is called in a worker, as by :mod:`multiprocessing`: what it does under
@@ -205,9 +204,7 @@ def located(task: Task) -> tuple[tuple[str, str | None, str], Task] | None:
         return None
     file = getattr(module, "__file__", None)
     if name in ("__main__", MAIN):
-        # A prompt or a notebook has no file. Classes of a program's own module are pickled by value: where a value is
-        # declared that only pickle can carry, the task has to travel in the same way to know the same classes.
-        if not file or _is_pickled(task):
+        if not file or not os.path.isfile(file):  # a prompt, a notebook, standard input
             return None
         name = MAIN
     variables = vars(module)
@@ -221,11 +218,6 @@ def located(task: Task) -> tuple[tuple[str, str | None, str], Task] | None:
             place = (name, os.path.abspath(file) if file else None, variable)
             return place, held
     return None
-
-
-def _is_pickled(task: Task) -> bool:
-    annotations = [*task.interface.get_input_types().values(), *task.interface.outputs.values()]
-    return any(pickled_parts(annotation) for annotation in annotations)
 
 
 def _changes(original: Task, task: Task) -> dict[str, Any]:

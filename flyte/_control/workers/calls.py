@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flyte._control.attempt import Plan, plan_of
+from flyte._control.local import LocalController
 from flyte._core.context import TaskContext, current
 from flyte.errors import RuntimeSystemError
 from flyte.types._stored import load_values
@@ -15,6 +16,25 @@ from .channel import Message
 from .failures import dump_failure
 from .process import WorkerProcess
 from .slots import Request, Slots
+
+
+class Passing:
+    """The bytes of a call's inputs and result, which go from one worker to the other as they are.
+
+    That spares a conversion, and keeps what a worker has pickled as of the program's own module.
+    """
+
+    __slots__ = ("inputs", "outputs", "result", "task")
+
+    def __init__(self, task: Any, inputs: bytes) -> None:
+        self.task = task
+        self.inputs = inputs
+        self.result: Any = None
+        self.outputs: bytes | None = None
+
+
+passing: "contextvars.ContextVar[Passing | None]" = contextvars.ContextVar("flyte_workers_passing", default=None)
+"""The call that is being made for a body in a worker, if the run's controller leaves its values alone."""
 
 
 class Attempt:
@@ -116,8 +136,13 @@ class Attempt:
             controller = self.context.execution.controller
             if controller is None:
                 raise RuntimeSystemError("NoController", f"task {task.name!r} was called in a run without a controller")
+            passed = Passing(task, data) if type(controller) is LocalController else None
+            passing.set(passed)
             made = await controller.submit(task, *values)
-            result = await plan.boundary.dump(made)
+            if passed is not None and passed.outputs is not None and passed.result is made:
+                result = passed.outputs
+            else:
+                result = await plan.boundary.dump(made)
         except asyncio.CancelledError:
             failure = None
         except (KeyboardInterrupt, SystemExit):

@@ -38,18 +38,21 @@ def dump_failure(error: BaseException, where: str) -> Failure:
     return (plain, [(name, _dumped(each)) for name, each in links])
 
 
-def _dumped(error: BaseException) -> bytes | None:
+def _dumped(error: BaseException) -> list[bytes]:
+    """The pickles of an error, the best first."""
     import cloudpickle
 
-    # By reference first: a class of the program's own module must stay the one that an 'except' there names.
+    found = []
+    # By reference first: a class must stay the one that an 'except' there names. Where that process does not have its
+    # module, as of a program that was typed, the class itself goes along.
     for dumps in (pickle.dumps, cloudpickle.dumps):
         try:
             data: bytes = dumps(error)
             pickle.loads(data)  # noqa: S301 - what cannot be read here cannot be read there
         except Exception:  # the user's class may raise anything
             continue
-        return data
-    return None
+        found.append(data)
+    return found
 
 
 def load_failure(failure: Failure) -> BaseException:
@@ -77,14 +80,15 @@ def load_failure(failure: Failure) -> BaseException:
     return first
 
 
-def _loaded(data: bytes | None) -> BaseException | None:
-    if data is None:
-        return None
-    try:
-        error = pickle.loads(data)  # noqa: S301 - from a process that this one started, over a private socket
-    except Exception:
-        return None
-    return error if isinstance(error, BaseException) else None
+def _loaded(pickles: list[bytes]) -> BaseException | None:
+    for data in pickles:
+        try:
+            error = pickle.loads(data)  # noqa: S301 - from a process that this one started, over a private socket
+        except Exception:  # its module may not be here
+            continue
+        if isinstance(error, BaseException):
+            return error
+    return None
 
 
 def place_of(task_name: str) -> str:

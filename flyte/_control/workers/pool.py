@@ -21,10 +21,11 @@ from flyte._core.log import logger
 from flyte._definition.task import TaskTemplate
 from flyte.errors import MaxQueuedTimeExceededError, MaxRuntimeExceededError, OOMError, RuntimeSystemError
 from flyte.storage._config import configured
+from flyte.types._annotations import pickled_parts
 from flyte.types._stored import dump_values
 
 from .addresses import Book, alias_main, pickled
-from .calls import Attempt
+from .calls import Attempt, passing
 from .channel import Message
 from .failures import load_failure
 from .process import CLEAN_UP_S, WorkerProcess
@@ -113,7 +114,12 @@ class WorkerPool:
         request = self._request(plan, context, kind)
         attempt = Attempt(next(self._numbers), plan, context, request, self._slots, self._book)
         try:
-            data = await dump_values(zip(plan.boundary.names, plan.boundary.inputs, strict=True), values)
+            passed = passing.get()
+            if passed is not None and passed.task is plan.task:
+                data = passed.inputs
+            else:
+                passed = None
+                data = await dump_values(zip(plan.boundary.names, plan.boundary.inputs, strict=True), values)
             address = self._book.address(plan.task)
             await self._wait_for_slot(attempt)
             recorder = context.execution.recorder
@@ -131,9 +137,11 @@ class WorkerPool:
             process.send("start", attempt.number, address, data, inline_bytes, shown, action)
             kept = await self._follow(attempt, kind)
             result = await plan.boundary.load(kept)
-            record = getattr(context.calls, "record", None)
-            if record is not None:
-                record.outputs = kept
+            if passed is not None:
+                passed.result, passed.outputs = result, kept
+            # What a worker has pickled may name the program's own module, which only processes of this run know so.
+            if context.calls.record is not None and not _pickles(plan):
+                context.calls.record.outputs = kept
         except GeneratorExit:
             context.calls.closed = True
             raise
@@ -399,6 +407,10 @@ class WorkerPool:
             await asyncio.wait(waits, timeout=limit_s)
             for wait in waits:
                 wait.cancel()
+
+
+def _pickles(plan: Plan) -> bool:
+    return any(pickled_parts(annotation) for annotation in plan.task.interface.outputs.values())
 
 
 def _is_used(process: WorkerProcess, limit: int) -> bool:

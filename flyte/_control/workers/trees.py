@@ -44,17 +44,17 @@ def resident_bytes(pid: int) -> int:
 
 def end_tree(pid: int, how: signal.Signals) -> None:
     """Send ``how`` to ``pid``, its process group, and what it started in groups of their own."""
-    below = descendants(pid)
-    try:
-        os.killpg(pid, how)
-    except (ProcessLookupError, PermissionError):
-        pass
-    for each in below:
+    for each in descendants(pid):
         try:
             if os.getpgid(each) != pid:
                 os.kill(each, how)
         except (ProcessLookupError, PermissionError):
             continue
+    # Last, because the caller may be in that group itself.
+    try:
+        os.killpg(pid, how)
+    except (ProcessLookupError, PermissionError):
+        pass
 
 
 def machine_bytes() -> int:

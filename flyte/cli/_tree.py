@@ -1,0 +1,45 @@
+"""The commands of ``flyte``, by name: each is imported when it is called for, and only then.
+
+A command is a module of this package with a function ``command()``, which makes it; one line here adds it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._params import TextGroup
+
+if TYPE_CHECKING:
+    from typer._click.core import Command, Context
+    from typer._click.formatting import HelpFormatter
+
+# Name -> the module, and what `flyte --help` says of it.
+COMMANDS = {
+    "run": ("_run", "Run a task of a file or module, and print what it returns."),
+    "build": ("_ship", "Build the images of a file's environments, where they are not there."),
+    "rerun": ("_rerun", "Run a run again, or what is left of it."),
+}
+
+
+class Tree(TextGroup):
+    """Finds the command that is called for."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # names alone, for "did you mean"
+
+    def list_commands(self, ctx: "Context") -> list[str]:
+        """Names of all commands, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: "Context", cmd_name: str) -> "Command | None":
+        """The command called ``cmd_name``."""
+        if cmd_name not in COMMANDS:
+            return None
+        made: Command = import_module(f".{COMMANDS[cmd_name][0]}", __package__).command()
+        made.name = cmd_name
+        return made
+
+    def format_commands(self, ctx: "Context", formatter: "HelpFormatter") -> None:
+        """The list of commands, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, said) for name, (_, said) in COMMANDS.items()])
