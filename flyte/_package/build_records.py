@@ -166,17 +166,14 @@ def _explain_layer(position: int, before: Mapping[str, Any], now: Mapping[str, A
         if old == new:
             continue
         if isinstance(old, list) and isinstance(new, list):
+            gone, come = [one for one in old if one not in new], [one for one in new if one not in old]
             if key in ("variables", "secrets"):  # of a variable only its name is shown
-                old, new = [[one[0]] for one in old if one not in new], [[one[0]] for one in new if one not in old]
-            signs = [f"-{_word(one)}" for one in old if one not in new]
-            signs += [f"+{_word(one)}" for one in new if one not in old]
+                names = ", ".join(dict.fromkeys(str(one[0]) for one in gone + come))
+                return f"{where}: {names + ' changed' if names else 'another order'}"
+            signs = [*(f"-{one}" for one in gone), *(f"+{one}" for one in come)]
             return f"{where}: {' '.join(signs) or 'another order'}"
         return f"{where}: {key} changed"
     return f"{where} changed"
-
-
-def _word(value: Any) -> str:
-    return "=".join(str(part) for part in value) if isinstance(value, list) else str(value)
 
 
 def _called(layer: Mapping[str, Any]) -> str:
