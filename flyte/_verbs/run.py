@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, NoReturn, Self, TypeVar, cast
 
 from flyte._core import log
+from flyte._core.clock import Clock
 from flyte._core.context import Mode
 from flyte._core.controller import Controller, Recorder
 from flyte._core.face import nearest
@@ -126,6 +127,8 @@ class Runner:
     recorder: Recorder | None = None
     recover_from: str | None = None
     workers: int | None = None
+    clock: Clock | None = None
+    """The time that the run sees; None for the system's."""
 
     async def start(self, task: TaskTemplate[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run[Any]:
         """Start a run of ``task`` on this event loop and wait for its end."""
@@ -156,6 +159,8 @@ class Runner:
         }
         if self.run_start_time is not None:
             settings["start_time"] = self.run_start_time
+        if self.clock is not None:
+            settings["clock"] = self.clock
         result = await run_here(
             task,
             args,
