@@ -15,6 +15,8 @@ from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 from flyte.types import _transformer
+from flyte.types._frames.content import is_known
+from flyte.types._frames.handlers import handles
 
 _SCALARS: dict[Any, str] = {
     int: "int",
@@ -39,7 +41,8 @@ _CLOSED_NAMES = {
 }
 _CLOSED = {bytes, bytearray, complex, datetime.time, range}
 REFERENCE = "__flyte_reference__"
-"""Class attribute of what travels by reference: ``"file"`` or ``"dir"`` (see ``_references``)."""
+"""Class attribute of what travels by reference: ``"file"`` or ``"dir"`` (see ``_references``), or ``"dataframe"`` (see
+``_frames``)."""
 _POLICIES = ("allow", "warn", "forbid")
 PicklePolicy = typing.Literal["allow", "warn", "forbid"]
 
@@ -181,7 +184,9 @@ def _class_kind(cls: Any) -> str | None:
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return "namedtuple"
     if hasattr(cls, REFERENCE):
-        return "reference"
+        return "dataframe" if getattr(cls, REFERENCE) == "dataframe" else "reference"
+    if is_known(cls) or handles(cls):
+        return "frame"
     # Only a program that imported these can have such a class.
     if (pydantic := sys.modules.get("pydantic")) and issubclass(cls, pydantic.BaseModel):
         return "pydantic"

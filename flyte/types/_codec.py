@@ -14,6 +14,7 @@ from flyteidl2.core.literals_pb2 import Literal
 from flyteidl2.core.types_pb2 import LiteralType, TypeStructure
 
 from flyte._core.interface import describe
+from flyte._core.threads import run_in_thread
 from flyte.errors import TypeTransformerFailedError
 from flyte.types._hashing import canonical_bytes
 from flyte.types._mismatch import Mismatch
@@ -44,6 +45,11 @@ class Codec(Generic[T]):
         self.annotation = annotation
         self.name = name
 
+    @property
+    def blocks(self) -> bool:
+        """Whether encoding and decoding may take long; the async methods then do it in a thread."""
+        return False
+
     # What subclasses define ---------------------------------------------------------------------------------------
 
     def build_type(self) -> LiteralType:
@@ -71,6 +77,10 @@ class Codec(Generic[T]):
         """What :meth:`transfer_sized` gives."""
         taken, data = self.take(value)
         return taken, len(data)
+
+    def take_hashed(self, value: Any) -> tuple[T, bytes] | None:
+        """:meth:`take` of a value whose literal has a hash, which is then its canonical bytes; None for any other."""
+        return None
 
     def take_wired(self, value: Any) -> tuple[T, int, bytes]:
         """What :meth:`transfer_wired` gives."""
@@ -183,7 +193,7 @@ class Codec(Generic[T]):
     async def encode_async(self, value: Any) -> Literal:
         """:meth:`encode`, for every codec."""
         if not self.awaits:
-            return self.encode(value)
+            return await run_in_thread(self.encode, value) if self.blocks else self.encode(value)
         try:
             return await self.make(value)
         except Mismatch as mismatch:
@@ -194,7 +204,7 @@ class Codec(Generic[T]):
     async def decode_async(self, literal: Literal) -> T:
         """:meth:`decode`, for every codec."""
         if not self.awaits:
-            return self.decode(literal)
+            return await run_in_thread(self.decode, literal) if self.blocks else self.decode(literal)
         try:
             return await self.load(literal)
         except Mismatch as mismatch:

@@ -113,6 +113,10 @@ def _compile(annotation: Any, dialect: Dialect, key: Any) -> Plain:
             from flyte.types._references import reference_plain
 
             return reference_plain(annotation, target)
+        case "frame" | "dataframe":
+            from flyte.types._frames.codec import frame_plain
+
+            return frame_plain(annotation, _annotations.classify(annotation))
         case "pydantic":
             from flyte.types._models import model_plain
 

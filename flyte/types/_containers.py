@@ -32,6 +32,10 @@ class ListCodec(Codec[list[Any]]):
         # What fills a list of numbers or words at the speed of C: the class that every element must have.
         self.exact = _EXACT.get(type(item))
 
+    @property
+    def blocks(self) -> bool:
+        return self.item.blocks
+
     def build_type(self) -> LiteralType:
         return LiteralType(collection_type=self.item.literal_type)
 
@@ -134,6 +138,10 @@ class DictCodec(Codec[dict[str, Any]]):
         self.item = item
         self.maps = True
         self.awaits = item.awaits
+
+    @property
+    def blocks(self) -> bool:
+        return self.item.blocks
 
     def build_type(self) -> LiteralType:
         return LiteralType(map_value_type=self.item.literal_type)
@@ -245,6 +253,10 @@ class UnionCodec(Codec[Any]):
         self._types: list[bytes] | None = None
         self._positions: dict[bytes, list[int]] = {}
 
+    @property
+    def blocks(self) -> bool:
+        return any(variant.blocks for variant in self.variants)
+
     def build_type(self) -> LiteralType:
         return LiteralType(union_type=UnionType(variants=[variant.variant_type for variant in self.variants]))
 
@@ -352,6 +364,10 @@ class UnionCodec(Codec[Any]):
         variant = self.variants[candidates[0]]
         types = self.types()
         data = types[candidates[0]]
+        if len(candidates) == 1 and (hashed := variant.take_hashed(value)) is not None:
+            taken, content_hash = hashed
+            mark = f"{_VARIANT}={candidates[0]};".encode() if len(self._positions[data]) > 1 else b""
+            return taken, content_hash + data + mark
         if len(candidates) > 1 or len(self._positions[data]) > 1 or not isinstance(variant, _DIRECT) or variant.maps:
             return super().take(value)
         inner = variant.wire(value)

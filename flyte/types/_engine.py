@@ -101,6 +101,10 @@ def _codec_of(annotation: Any, shape: Shape) -> Codec[Any]:
             from flyte.types._references import ReferenceCodec
 
             return ReferenceCodec(annotation, target)
+        case "frame" | "dataframe":
+            from flyte.types._frames.choice import frame_codec
+
+            return frame_codec(annotation, shape)
         case "tuple" | "namedtuple" | "typeddict":
             return _row_codec(annotation, shape)
         case "protobuf":

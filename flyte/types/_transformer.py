@@ -146,6 +146,11 @@ def register(transformer: TypeTransformer[Any], types: list[Any], override: bool
             )
     for t in types:
         _registered[t] = transformer
+    announce()
+
+
+def announce() -> None:
+    """Forget every conversion compiled so far, because what types mean has changed."""
     for listener in _listeners:
         listener()
 
@@ -153,8 +158,7 @@ def register(transformer: TypeTransformer[Any], types: list[Any], override: bool
 def restrict(t: Any, name: str) -> None:
     """Refuse a type as input or output from now on."""
     _restricted[t] = name
-    for listener in _listeners:
-        listener()
+    announce()
 
 
 def restricted(t: Any) -> str | None:
