@@ -235,11 +235,10 @@ def test_the_context_is_whole(state_folder):
 def test_failures_have_their_class_note_and_place():
     @env.task
     async def main() -> str:
-        try:
+        with pytest.raises(Broken) as broken:
             await breaks.aio("wheel")
-        except Broken as error:
-            assert isinstance(error, flyte.errors.RuntimeUserError)
-            assert error.args == ("wheel", "badly") and error.part == "wheel"
+        assert isinstance(broken.value, flyte.errors.RuntimeUserError)
+        assert broken.value.args == ("wheel", "badly") and broken.value.part == "wheel"
         raise KeyError("lost") from ValueError("why")
 
     with pytest.raises(KeyError) as caught:
@@ -279,13 +278,10 @@ def test_a_worker_that_dies_fails_its_own_action_only(how, says):
     @env.task
     async def main(how: str) -> tuple[int, str, int]:
         other = asyncio.create_task(slow_pid.aio(1))
-        text = ""
-        try:
+        with pytest.raises(flyte.errors.RuntimeSystemError) as died:
             await dies.aio(how)
-        except flyte.errors.RuntimeSystemError as error:
-            assert error.code == "WorkerDied"
-            text = str(error)
-        return await other, text, await pid.aio(2)
+        assert died.value.code == "WorkerDied"
+        return await other, str(died.value), await pid.aio(2)
 
     other, text, after = run(main, how)
     assert other > 0 and after > 0
@@ -431,13 +427,10 @@ def test_a_body_over_its_memory_is_ended_and_can_be_given_more():
 
     @small.task
     async def main() -> tuple[int, int, int]:
-        try:
+        with pytest.raises(flyte.errors.OOMError, match="its limit is 150 MiB") as caught:
             await eats.aio(300)
-        except flyte.errors.OOMError as error:
-            assert "its limit is 150 MiB" in str(error)
-            more = eats.override(resources=flyte.Resources(memory="600Mi"))
-            return error.limit, error.peak, await more.aio(300)
-        raise AssertionError("it was not noticed")
+        more = eats.override(resources=flyte.Resources(memory="600Mi"))
+        return caught.value.limit, caught.value.peak, await more.aio(300)
 
     limit, peak, got = run(main)
     assert (limit, got) == (150 * 2**20, 300)

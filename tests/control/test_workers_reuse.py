@@ -1,4 +1,4 @@
-"""Reusable environments: their own processes, module state that lasts, how many there are and for how long (B12, X4)."""
+"""Reusable environments: processes of their own, module state that lasts, how many and for how long (B12, X4)."""
 
 import asyncio
 import itertools
@@ -210,7 +210,11 @@ async def test_a_pool_ends_idle_replicas_by_the_clock_of_the_run():
 
     clock = Clock()
     execution = Execution(
-        run_name="ttl", controller=LocalController(), loop=asyncio.get_running_loop(), clock=clock, run_base_dir="unused"
+        run_name="ttl",
+        controller=LocalController(),
+        loop=asyncio.get_running_loop(),
+        clock=clock,
+        run_base_dir="unused",
     )
     pool = WorkerPool(1, execution)
     execution.attempt = pool.attempt
