@@ -86,7 +86,7 @@ def _task_of(known: Recorded) -> TaskTemplate[Any, Any, Any]:
     task = declared.get(known.task)
     if task is None:
         raise RunRecoveryError(
-            f"task {known.task!r} of run {known.run!r} is not declared in this process; import the module that does, or "
+            f"task {known.task!r} of run {known.run!r} is not declared in this process; import its module, or "
             f"use the command line: flyte rerun {known.run}"
         )
     return task
