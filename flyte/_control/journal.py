@@ -5,12 +5,11 @@ for good before its caller sees the result, so whatever a caller has done with a
 """
 
 import asyncio
-import functools
 import itertools
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import md5, sha256
 from typing import Any
 
@@ -32,7 +31,6 @@ from .recovery import Found, Past
 
 _ACTIONS_BITS = 32
 _ROOT_KEY = b"root"
-_KEY_BYTES = 16
 
 _SUCCEEDED, _RECOVERED = ActionPhase.SUCCEEDED.value, ActionPhase.RECOVERED.value
 _RUNNING = ActionPhase.RUNNING.value
@@ -82,7 +80,7 @@ class Record:
         self.waiting: str | None = None
         self.again: bool = parent is not None and parent.again
         """An attempt of this action, or of one above it, is a repeated one: what its children did before counts."""
-        self.inputs: bytes | str | Callable[[], bytes] = b""
+        self.inputs: bytes | str = b""
         self.inputs_hash = ""
         self.outputs: bytes | str | None = None
         self.error: str | None = None
@@ -91,8 +89,6 @@ class Record:
         """The columns of the table ``action``."""
         phase = self.phase  # first: a row that says it has ended has all the rest
         context = self.context
-        if callable(self.inputs):
-            self.inputs = self.inputs()
         below = json.dumps(sorted(self.below)) if self.below else None
         return (
             self.id,
@@ -130,6 +126,8 @@ class RunJournal:
         self.past = past
         self.lines = LineCount()
         self._numbers = itertools.count(run << _ACTIONS_BITS)
+        self._tasks: set[int] = set()
+        self._named: dict[tuple[str, str, str, str], int] = {}
         self._reader: sqlite3.Connection | None = None
         self._reading = threading.Lock()
 
@@ -140,14 +138,27 @@ class RunJournal:
         task = plan.recorded_as
         if task is None:
             task = plan.recorded_as = self._put_task(plan)
-        elif (task, self.writer.name) not in _put:
+            self._tasks.add(task)
+        elif task not in self._tasks:
             self._put_task(plan)
+            self._tasks.add(task)
         return self._begin(task, plan.lasting, context, inputs_hash)
 
-    def begin_step(self, name: str, version: str, context: TaskContext, inputs_hash: str) -> Record:
-        """A traced function begins."""
-        task = self._put_named(name, version, "trace", None, "{}")
-        return self._begin(task, name, context, inputs_hash)
+    def begin_step(
+        self,
+        name: str,
+        version: str,
+        context: TaskContext,
+        inputs_hash: str,
+        *,
+        kind: str = "trace",
+        interface: bytes | None = None,
+        detail: str = "{}",
+    ) -> Record:
+        """A traced function begins, or another ``kind`` of step that is no task."""
+        task = self._put_named(name, version, kind, interface, detail)
+        what = name if kind == "trace" else f"{kind} {name}"
+        return self._begin(task, what, context, inputs_hash)
 
     def _begin(self, task: int, what: str, context: TaskContext, inputs_hash: str) -> Record:
         above = context.parent
@@ -304,9 +315,6 @@ class RunJournal:
         try:
             if boundary.awaits:
                 data = await boundary.dump_inputs(taken)
-            elif boundary.canonical and sum(map(len, pieces)) <= INLINE_BYTES:
-                record.inputs = functools.partial(boundary.wire_inputs, taken, pieces)
-                return
             else:
                 data = boundary.wire_inputs(taken, pieces)
         except (TypeTransformerFailedError, OSError) as error:
@@ -342,11 +350,15 @@ class RunJournal:
         return self._put_named(plan.name, plan.work_version, "task", interface, json.dumps(_detail_of(plan)))
 
     def _put_named(self, name: str, version: str, kind: str, interface: bytes | None, detail: str) -> int:
+        known = self._named.get((name, version, kind, detail))
+        if known is not None:
+            return known
         digest = sha256("\0".join((name, version, kind, detail)).encode()).digest()
         number = int.from_bytes(digest[:8], "big") >> 1
         if (number, self.writer.name) not in _put:
             self.writer.put(TASK, (number, name, version, kind, interface, detail))
             _put.add((number, self.writer.name))
+        self._named[name, version, kind, detail] = number
         return number
 
     # The run ----------------------------------------------------------------------------------------------------------

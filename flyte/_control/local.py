@@ -10,6 +10,7 @@ from flyte._core.controller import Controller
 from flyte._core.identity import ROOT_ACTION, ActionPhase, hash_data
 from flyte._definition.policy import Timeout
 from flyte._definition.task import TaskTemplate, refuse_call
+from flyte._journal.schema import INLINE_BYTES
 from flyte.errors import (
     DeadlineExceededError,
     MaxQueuedTimeExceededError,
@@ -71,13 +72,18 @@ class LocalController(Controller):
         if beside:
             owner.started(here)  # type: ignore[arg-type]
         try:
-            call = functools.partial(_call, plan, context, values, inputs_hash, inline_bytes, called_at)
             if execution.journal is not None:
-                return await _remember(execution.journal, plan, context, values, pieces, inputs_hash, call)
-            return await call()
+                return await _remember(plan, context, values, pieces, inputs_hash, inline_bytes, called_at)
+            return await _call(plan, context, values, inputs_hash, inline_bytes, called_at)
         finally:
             if beside:
                 owner.ended(here)  # type: ignore[arg-type]
+
+    async def condition(self, condition: Any, /) -> Callable[[], Coroutine[Any, Any, Any]]:
+        """Register a condition of the current action, which is then paused until somebody has answered."""
+        from .conditions import begin_condition
+
+        return await begin_condition(condition)
 
     async def stop(self) -> None:
         """The run has ended: what is to be kept of it is written."""
@@ -134,15 +140,16 @@ def _call(
 
 
 async def _remember(
-    journal: RunJournal,
     plan: Plan,
     context: TaskContext,
     values: Sequence[Any],
     pieces: Sequence[bytes],
     inputs_hash: str,
-    call: Callable[[], Coroutine[Any, Any, Any]],
+    inline_bytes: int,
+    called_at: float,
 ) -> Any:
-    """The result of an equal call that was made before, or of ``call()``, which the journal then knows."""
+    """The result of an equal call that was made before, or that of the call, which the journal then knows."""
+    journal: RunJournal = context.execution.journal
     record = journal.begin(plan, context, inputs_hash)
     if record.again or journal.past is not None:
         found = journal.look_up(record, plan.work_version, plan.name)
@@ -155,10 +162,13 @@ async def _remember(
                 if context.execution.recorder is not None:
                     context.execution.recorder.action_finished(context, ActionPhase.RECOVERED, None)
                 return result
-    await journal.keep_inputs(record, plan, values, pieces)
+    if plan.boundary.canonical and inline_bytes < INLINE_BYTES:
+        record.inputs = plan.boundary.wire_inputs(values, pieces)
+    else:
+        await journal.keep_inputs(record, plan, values, pieces)
     journal.started(record)
     try:
-        result = await call()
+        result = await _call(plan, context, values, inputs_hash, inline_bytes, called_at)
     except BaseException as error:
         journal.failed(record, phase_of(error), error)
         raise

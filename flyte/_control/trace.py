@@ -3,7 +3,6 @@ journal, from which a repeated or recovered action takes them.
 """
 
 import asyncio
-import functools
 import hashlib
 import inspect
 import typing
@@ -128,10 +127,7 @@ class Call:
         self.record: Record | None = None
         if self.journal is not None:
             self.record = self.journal.begin_step(step.name, step.version, context, inputs_hash)
-            if step.boundary.canonical:
-                self.record.inputs = functools.partial(step.boundary.wire_inputs, taken, pieces)
-            else:
-                self.record.inputs = step.boundary.wire_inputs(taken, pieces)
+            self.record.inputs = step.boundary.wire_inputs(taken, pieces)
 
     async def found(self) -> tuple[bool, Any]:
         """Whether the call was made before, and its result then."""
