@@ -28,9 +28,11 @@ from flyte._core.face import lazy_face
 from flyte._core.version import VERSION
 
 if TYPE_CHECKING:
+    from flyte._control.limits import limit
     from flyte._core.context import ctx, custom_context, get_custom_context, group
     from flyte._core.log import logger as system_logger
     from flyte._core.log import user_logger as logger
+    from flyte._definition.condition import ConditionWebhook, new_condition
     from flyte._definition.documentation import Documentation
     from flyte._definition.environment import Environment
     from flyte._definition.flow import map, trace
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from flyte._verbs.rerun import rerun
     from flyte._verbs.run import run, with_runcontext
     from flyte._verbs.session import current_domain, current_project, init, is_control_plane_available
+    from flyte._verbs.signal import signal
     from flyte.io._checkpoint import BaseCheckpoint, Checkpoint, latest_checkpoint
 
 __version__ = VERSION
@@ -96,6 +99,7 @@ _TABLE = {
     "CachePolicy": "flyte._definition.policy",
     "CacheRequest": "flyte._definition.policy",
     "Checkpoint": "flyte.io._checkpoint",
+    "ConditionWebhook": "flyte._definition.condition",
     "Cron": "flyte._definition.trigger",
     "Device": "flyte._definition.resources",
     "DeviceClass": "flyte._definition.resources",
@@ -135,10 +139,13 @@ _TABLE = {
     "init": "flyte._verbs.session",
     "is_control_plane_available": "flyte._verbs.session",
     "latest_checkpoint": "flyte.io._checkpoint",
+    "limit": "flyte._control.limits",
     "logger": "flyte._core.log:user_logger",
     "map": "flyte._definition.flow",
+    "new_condition": "flyte._definition.condition",
     "rerun": "flyte._verbs.rerun",
     "run": "flyte._verbs.run",
+    "signal": "flyte._verbs.signal",
     "system_logger": "flyte._core.log:logger",
     "trace": "flyte._definition.flow",
     "with_runcontext": "flyte._verbs.run",
@@ -146,7 +153,6 @@ _TABLE = {
 # Documented names whose rooms are still to be built: they say so instead of looking finished.
 _MISSING = {
     "AppHandle": "apps is not built yet",
-    "ConditionWebhook": "conditions is not built yet",
     "deploy": "deployment is not built yet",
     "init_from_api_key": "the control-plane client is not built yet",
     "init_from_config": "the control-plane client is not built yet",
@@ -154,7 +160,6 @@ _MISSING = {
     "init_passthrough": "the control-plane client is not built yet",
     "load_interactive_ctx": "the control-plane client is not built yet",
     "load_plugin_config": "packaging is not built yet",
-    "new_condition": "conditions is not built yet",
     "run_python_script": "packaging is not built yet",
     "serve": "apps is not built yet",
     "with_servecontext": "apps is not built yet",
@@ -172,6 +177,7 @@ __all__ = [
     "CachePolicy",
     "CacheRequest",
     "Checkpoint",
+    "ConditionWebhook",
     "Cron",
     "Device",
     "DeviceClass",
@@ -212,10 +218,13 @@ __all__ = [
     "init",
     "is_control_plane_available",
     "latest_checkpoint",
+    "limit",
     "logger",
     "map",
+    "new_condition",
     "rerun",
     "run",
+    "signal",
     "system_logger",
     "trace",
     "version",

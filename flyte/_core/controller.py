@@ -46,6 +46,17 @@ class Controller(ABC):
         items: Iterator[Any] = function(*args, **kwargs)
         return items
 
+    async def condition(self, condition: Any, /) -> Callable[[], Coroutine[Any, Any, Any]]:
+        """Register a condition of the current action: what is given back, when called, waits for its value.
+
+        :param condition: what ``flyte.new_condition`` made.
+        :raises NotImplementedError: this controller cannot wait for people, as is the default.
+        """
+        raise NotImplementedError(
+            f"condition {condition.name!r} cannot wait here: {type(self).__name__} does not implement condition(); "
+            "derive from flyte.extend.LocalController, or write the method"
+        )
+
     async def finalize(self, action: ActionID) -> None:  # noqa: B027 - a hook that most controllers do not need
         """The action has ended and will make no more calls."""
 

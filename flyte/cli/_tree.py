@@ -17,6 +17,7 @@ COMMANDS = {
     "run": ("_run", "Run a task of a file or module, and print what it returns."),
     "build": ("_ship", "Build the images of a file's environments, where they are not there."),
     "rerun": ("_rerun", "Run a run again, or what is left of it."),
+    "signal": ("_signal", "Answer a condition that a run waits for."),
 }
 
 
