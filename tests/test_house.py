@@ -50,6 +50,7 @@ FACES = {"flyte", "flyte.models", "flyte.extend", "flyte.notify"}
 # These are a room and its face in one: the package's `__init__` hands names on, the modules in it are the room.
 ROOM_FACES = {
     "flyte.types", "flyte.report", "flyte.io", "flyte.storage", "flyte.remote", "flyte.app", "flyte.extras", "flyte.v1",
+    "flyte.testing",
 }  # fmt: skip
 # Programs for users to read that ship inside the package: they import what a user imports.
 USER_PROGRAMS = {"flyte._examples"}

@@ -82,9 +82,10 @@ async def _run_or_take(
     plan: Plan, context: TaskContext, key: str, cache: Cache, use: Use, call: Callable[[], Awaitable[Any]]
 ) -> Any:
     store = _store()
+    clock = context.execution.clock
     if use != "refresh" and store is not None:
         age = cache.max_age
-        kept = store.get(key, age.total_seconds() if isinstance(age, datetime.timedelta) else age)
+        kept = store.get(key, age.total_seconds() if isinstance(age, datetime.timedelta) else age, clock.time())
         if kept is not None:
             try:
                 result = await plan.boundary.load(kept)
@@ -104,7 +105,9 @@ async def _run_or_take(
     if use != "read" and store is not None:
         try:
             outputs = record.outputs if record is not None else None
-            store.put(key, plan.name, outputs if outputs is not None else await plan.boundary.dump(result))
+            if outputs is None:
+                outputs = await plan.boundary.dump(result)
+            store.put(key, plan.name, outputs, clock.time())
         except TypeTransformerFailedError as error:
             logger.warning("the result of task %r cannot be kept in the cache: %s", plan.name, error)
     return result
@@ -164,26 +167,29 @@ class CacheStore:
                 "COMMIT;"
             )
 
-    def get(self, key: str, max_age_s: float | None = None) -> bytes | None:
-        """The result kept under ``key``, if it is not older than ``max_age_s`` seconds."""
+    def get(self, key: str, max_age_s: float | None = None, now_s: float | None = None) -> bytes | None:
+        """The result kept under ``key``, if it is not older than ``max_age_s`` seconds.
+
+        :param now_s: seconds since the epoch; the system's time if not given.
+        """
         try:
             with self._lock:
                 row = self._pending.get(key) or self._file.execute(_SELECT, (key,)).fetchone()
         except self._error as error:
             logger.warning("a cached result cannot be read from %s: %s", self.path, error)
             return None
-        if row is None or (max_age_s is not None and time.time() - row[2] > max_age_s):
+        if row is None or (max_age_s is not None and (now_s or time.time()) - row[2] > max_age_s):
             return None
         return bytes(row[3])
 
-    def put(self, key: str, task: str, outputs: bytes) -> None:
+    def put(self, key: str, task: str, outputs: bytes, now_s: float | None = None) -> None:
         """Keep a result: at once for this process, for others and for good with the next :meth:`flush`.
 
         On an event loop that comes with its next turn, so that results of the same turn share one commit; a process
         that is killed before has merely to make them again.
         """
         with self._lock:
-            self._pending[key] = (key, task, time.time(), outputs)
+            self._pending[key] = (key, task, now_s or time.time(), outputs)
             first = len(self._pending) == 1
         if first:
             asyncio.get_running_loop().call_soon(self.flush)

@@ -240,10 +240,7 @@ async def big(n: int = 3) -> int:
     return total
 
 
-SHAPES: dict[str, Callable[..., Any]] = {
-    task.short_name.rpartition(".")[2]: task
-    for task in (
-        chain, gathered, completed, mapped, mapped_sync, grouped, nested, retried, traced, blocking, threads, equal, big,
-    )
-}  # fmt: skip
+_ASYNC = (chain, gathered, completed, mapped, grouped, nested, retried, traced, threads, equal, big)
+_SYNC = (mapped_sync, blocking)
+SHAPES: dict[str, Callable[..., Any]] = {task.short_name.rpartition(".")[2]: task for task in (*_ASYNC, *_SYNC)}
 EQUAL_CALLS = {"equal": 6}
