@@ -1,0 +1,50 @@
+"""Runs and their actions, as objects: the history of this machine, and later what a control plane knows.
+
+A face: names are resolved on first use, so importing this package loads neither SQLite nor protobuf.
+"""
+
+from typing import TYPE_CHECKING
+
+from flyte._core.face import lazy_face
+
+if TYPE_CHECKING:
+    from flyte.remote._actions import Action as Action
+    from flyte.remote._details import ActionDetails as ActionDetails
+    from flyte.remote._identity import TimeFilter as TimeFilter
+    from flyte.remote._runs import Run as Run
+    from flyte.remote._runs import RunDetails as RunDetails
+    from flyte.remote._values import ActionInputs as ActionInputs
+    from flyte.remote._values import ActionOutputs as ActionOutputs
+
+_TABLE = {
+    "Action": "flyte.remote._actions",
+    "ActionDetails": "flyte.remote._details",
+    "ActionInputs": "flyte.remote._values",
+    "ActionOutputs": "flyte.remote._values",
+    "Run": "flyte.remote._runs",
+    "RunDetails": "flyte.remote._runs",
+    "TimeFilter": "flyte.remote._identity",
+}
+_NO_CLIENT = "the control-plane client is not built yet"
+_MISSING = {
+    "App": "apps is not built yet",
+    "Artifact": _NO_CLIENT,
+    "Condition": "conditions is not built yet",
+    "PartitionSchema": _NO_CLIENT,
+    "Project": _NO_CLIENT,
+    "Secret": _NO_CLIENT,
+    "SecretTypes": _NO_CLIENT,
+    "Settings": _NO_CLIENT,
+    "Task": _NO_CLIENT,
+    "TaskDetails": _NO_CLIENT,
+    "Trigger": _NO_CLIENT,
+    "TriggerDetails": _NO_CLIENT,
+    "User": _NO_CLIENT,
+    "auth_metadata": _NO_CLIENT,
+    "upload_dir": _NO_CLIENT,
+    "upload_file": _NO_CLIENT,
+}
+
+__getattr__, __dir__ = lazy_face(__name__, _TABLE, _MISSING)
+
+__all__ = ["Action", "ActionDetails", "ActionInputs", "ActionOutputs", "Run", "RunDetails", "TimeFilter"]
