@@ -150,7 +150,7 @@ class Boundary:
         :param pieces: what :meth:`take` gave with the values.
         """
         literals = [
-            piece[len(prefix) : -1] if codec.canonical else wire_of(codec, value)
+            piece[len(prefix) : -1] if codec.canonical else wire_of(codec, value, piece[len(prefix) : -1])
             for codec, prefix, value, piece in zip(self.inputs, self.prefixes, values, pieces, strict=True)
         ]
         return pack_literals(self.keys, literals)

@@ -78,6 +78,10 @@ class Codec(Generic[T]):
         taken, data = self.take(value)
         return taken, len(data)
 
+    def wire_taken(self, value: Any, canonical: bytes) -> bytes:
+        """:meth:`wire` of a value that :meth:`take` has just given, with its canonical bytes."""
+        return self.wire(value)
+
     def take_hashed(self, value: Any) -> tuple[T, bytes] | None:
         """:meth:`take` of a value whose literal has a hash, which is then its canonical bytes; None for any other."""
         return None

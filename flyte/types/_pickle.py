@@ -411,6 +411,12 @@ class PickleCodec(Codec[Any]):
         dump = self.dump(value)
         return self._wire_dump(dump, self.content_hash(value, dump))
 
+    def wire_taken(self, value: Any, canonical: bytes) -> bytes:
+        dump = self.dump(value)
+        # The canonical bytes of a large value are its hash.
+        known = dump.size_bytes > INLINE_BYTES and not self.hashed
+        return self._wire_dump(dump, canonical.decode() if known else self.content_hash(value, dump))
+
     def _wire_dump(self, dump: Dump, content_hash: str) -> bytes:
         if dump.size_bytes <= INLINE_BYTES or in_memory.get():
             return framing.plain_binary(dump.whole(), content_hash)

@@ -37,13 +37,15 @@ def pack_name(name: str) -> bytes:
     return framing.frame(b"\x0a", name.encode()) + b"\x12"
 
 
-def wire_of(codec: Codec[Any], value: Any) -> bytes:
+def wire_of(codec: Codec[Any], value: Any, canonical: bytes | None = None) -> bytes:
     """The literal of a value as bytes to keep, for which large values go to storage.
 
+    :param canonical: the canonical bytes, if :meth:`Codec.transfer` has just given the value with them: a large value
+        is then not hashed again.
     :raises TypeTransformerFailedError: the value does not fit.
     """
     try:
-        return codec.wire(value)
+        return codec.wire(value) if canonical is None else codec.wire_taken(value, canonical)
     except Mismatch as mismatch:
         raise mismatch.failure() from mismatch.__cause__
 

@@ -312,3 +312,17 @@ def test_flyte_pickle_by_hand(raw):
     assert asyncio.run(FlytePickle.from_pickle(uri)) == Opaque(1)
     with pytest.raises(TypeTransformerFailedError, match="readable file"):
         asyncio.run(FlytePickle.from_pickle(str(raw / "gone")))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [(bytes, b"x" * 20_000), (bytes, b"x"), (set[int], {1, 2}), (np.ndarray, np.arange(20_000))],
+    ids=["large", "small", "set", "array"],
+)
+def test_what_was_taken_is_wired_without_a_second_hash(raw, annotation, value, monkeypatch):
+    codec = codec_for(annotation)
+    taken, canonical = codec.transfer(value)
+    expected = codec.wire(value)
+    if len(value) > 100:
+        monkeypatch.setattr("flyte.types._pickle.Dump.digest", lambda self: pytest.fail("hashed again"))
+    assert codec.wire_taken(taken, canonical) == expected
