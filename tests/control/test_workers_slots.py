@@ -104,6 +104,39 @@ def test_deep_ones_do_not_starve_a_shallow_one():
     assert asking.granted.index("shallow") <= OVERTAKEN_AT_MOST + 2
 
 
+def test_who_waits_for_something_else_lends_the_slot_when_it_is_needed():
+    asking = Asking(1)
+    holder = asking.ask("holder", depth=1)
+    asking.ask("waits", depth=1)
+    asking.ask("other", depth=1)
+    asking.slots.pause(holder)
+    asking.slots.soften(asking.by_name["waits"])
+    assert asking.granted == ["holder", "waits"] and asking.slots.is_stuck
+    # A call of who is paused comes at once, something new does not.
+    asking.ask("child", depth=2)
+    assert asking.granted == ["holder", "waits", "child"]
+    asking.slots.resume(holder)
+    asking.end("child")
+    assert asking.granted[-1] == "holder"
+    assert asking.slots.harden(asking.by_name["waits"]) is False
+    asking.slots.resume(asking.by_name["waits"])
+    asking.end("holder")
+    assert asking.granted[-1] == "waits"
+
+
+def test_a_softened_one_that_nobody_disturbed_goes_on():
+    asking = Asking(1)
+    one = asking.ask("one")
+    asking.ask("two")
+    asking.slots.soften(one)
+    assert asking.granted == ["one"]
+    assert asking.slots.harden(one) is True
+    asking.slots.soften(one)
+    assert asking.slots.is_stuck
+    asking.slots.yield_one()
+    assert asking.granted == ["one", "two"] and not asking.slots.is_stuck
+
+
 def test_a_capacity_of_its_own_holds_up_nobody_else():
     asking = Asking(4)
     asking.ask("r1", key="replicas", capacity=1)

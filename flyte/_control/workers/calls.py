@@ -88,6 +88,24 @@ class Attempt:
         if not self._undelivered:
             self.slots.pause(self.request)
 
+    def soften(self, words: str) -> None:
+        """Its body waits for something that is neither a call nor a processor."""
+        self.slots.soften(self.request)
+        self._tell(words)
+
+    def firm(self) -> None:
+        """That has come; the body goes on when it is told."""
+        self._tell(None)
+        if self.slots.harden(self.request):
+            self._send(("go",))
+        else:
+            self.deliver("go")
+
+    def _tell(self, words: str | None) -> None:
+        record, journal = self.context.calls.record, self.context.execution.journal
+        if record is not None and journal is not None:
+            journal.waits(record, words)
+
     def wake(self) -> None:
         """Something else than a call woke its body, which waits for a slot."""
         if self.request.state == "paused":

@@ -38,6 +38,8 @@ STOPPING_S = 1.0
 """How long the processes may take to end by themselves when the run has ended."""
 MOST_WARMED = 4
 """So many processes are started at once with the run; more when they are needed."""
+STUCK_S = (0.05, 5.0)
+"""First and longest time after which one more body is started when all who run wait for something else."""
 _MUCH = 0.8
 """A process that was killed with more than this share of its limit in use was killed because of it."""
 
@@ -61,6 +63,8 @@ class WorkerPool:
         self._numbers = itertools.count()
         self._sweeping: dict[ReplicaSet, asyncio.Task[None]] = {}
         self._closed = False
+        self._unsticking: asyncio.TimerHandle | None = None
+        self._stuck_s = STUCK_S[0]
         self._setup: dict[str, Any] = {}
         self._warden: Warden | None = None
 
@@ -373,12 +377,34 @@ class WorkerPool:
             attempt.stop_call(rest[1])
         elif kind == "resume":
             attempt.wake()
+        elif kind == "soft":
+            attempt.soften(rest[1])
+            self._check_stuck()
+        elif kind == "firm":
+            attempt.firm()
+            self._stuck_s = STUCK_S[0]
         elif not attempt.reply.done():
             attempt.reply.set_result(message)
+
+    def _check_stuck(self) -> None:
+        # All who may run wait for a place under a limit, say, and whoever has it may be waiting for a slot.
+        if self._unsticking is None and self._slots.is_stuck and not self._closed:
+            self._unsticking = self._loop.call_later(self._stuck_s, self._unstick)
+
+    def _unstick(self) -> None:
+        self._unsticking = None
+        if self._slots.is_stuck:
+            self._stuck_s = min(2 * self._stuck_s, STUCK_S[1])
+            self._slots.yield_one()
+            self._check_stuck()
+        else:
+            self._stuck_s = STUCK_S[0]
 
     async def close(self) -> None:
         """End all processes; none is left when it returns."""
         self._closed = True
+        if self._unsticking is not None:
+            self._unsticking.cancel()
         for sweeping in self._sweeping.values():
             sweeping.cancel()
         left = [p for kind in (self._shared, *self._reusable.values()) for p in kind.processes]

@@ -34,6 +34,14 @@ class Attempt(Protocol):
         """Its body wants to go on."""
         ...
 
+    def soften(self, words: str) -> None:
+        """Its body waits for something outside."""
+        ...
+
+    def firm(self) -> None:
+        """That has come."""
+        ...
+
     def start_call(self, call: int, address: Any, data: bytes, group: str | None, custom: dict[str, str]) -> None:
         """Its body makes a call."""
         ...

@@ -134,6 +134,12 @@ class Worker:
             body_of = self._bodies.get(message[1])
             if body_of is not None:
                 body_of.settle(*message[2:])
+        elif kind == "go":
+            body_of = self._bodies.get(message[1])
+            if body_of is not None:
+                goes, body_of.goes = body_of.goes, []
+                for go in goes:
+                    go()
         elif kind == "start":
             self._loop.create_task(self._run(*message[1:]))
         elif kind == "learn":
@@ -172,6 +178,10 @@ class Worker:
             for number in waiting:
                 self._bodies[number].paused = True
             self._channel.send("idle", self._received, waiting)
+        for number, body in self._bodies.items():
+            if body.outside and not body.soft:
+                body.soft = True
+                self._channel.send("soft", number, body.outside[-1])
 
     def _on_woken(self) -> bool:
         if len(self._bodies) != 1:  # a process that several share has a slot as long as one of them has

@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from flyte._control.attempt import GRACE_S, plan_of
 from flyte._control.local import LocalController
-from flyte._core.context import TaskContext, current
+from flyte._core.context import current
 from flyte._definition.task import TaskTemplate, refuse_call
 from flyte.errors import RuntimeSystemError, TypeTransformerFailedError
 from flyte.types._stored import dump_values
@@ -42,7 +42,12 @@ class Body:
         """It has told that it waits, and not heard since."""
         self.ended = False
         self.waits = 0
-        """How many calls, and other things outside this process, are waited for."""
+        """How many calls are waited for."""
+        self.outside: list[str] = []
+        """What else is waited for, outside this process."""
+        self.soft = False
+        """It has told that it waits for that."""
+        self.goes: list[Callable[[], None]] = []
         self.threads = 0
         """How many threads are blocked until something on the event loop ends."""
         self._calls: dict[int, asyncio.Future[Any]] = {}
@@ -89,6 +94,17 @@ class Body:
             future.cancel()
         else:
             future.set_exception(load_failure(failure))
+
+    def wait_outside(self, words: str) -> None:
+        """It waits for something outside this process from now on."""
+        self.outside.append(words)
+
+    def go_on(self, words: str, go: Callable[[], None]) -> None:
+        """That has come; ``go`` is called when the body may run."""
+        self.outside.remove(words)
+        self.soft = False
+        self.goes.append(go)
+        self.channel.send("firm", self.number)
 
     def end(self) -> None:
         """The attempt is over: what it left behind is stopped; its calls go on without it."""
@@ -171,38 +187,27 @@ class RelayController(LocalController):
     # Waiting for what is outside, such as a place under a limit -------------------------------------------------------
 
     @asynccontextmanager
-    async def waiting(self) -> AsyncIterator[None]:
-        """In the ``async with`` block the body waits for something outside this process, and needs no slot."""
-        self._body.waits += 1
+    async def waiting(self, words: str) -> AsyncIterator[None]:
+        """In the ``async with`` block the body waits for something outside this process, and lends its slot."""
+        body = self._body
+        body.wait_outside(words)
         try:
             yield
-        finally:
-            self._body.waits -= 1
+        except BaseException:
+            body.go_on(words, lambda: None)
+            raise
+        went = body.loop.create_future()
+        body.go_on(words, lambda: None if went.done() else went.set_result(None))
+        await went
 
     @contextmanager
-    def waiting_in_thread(self) -> Iterator[None]:
+    def waiting_in_thread(self, words: str) -> Iterator[None]:
         """The same for a thread of a sync body."""
         body = self._body
-
-        def change(by: int, done: threading.Event | None = None) -> None:
-            body.waits += by
-            body.threads += by
-            if done is not None:
-                done.set()
-
-        body.loop.call_soon_threadsafe(change, 1)
+        went = threading.Event()
+        body.loop.call_soon_threadsafe(body.wait_outside, words)
         try:
             yield
         finally:
-            # The event loop does this only when there is a slot again.
-            done = threading.Event()
-            body.loop.call_soon_threadsafe(change, -1, done)
-            done.wait()
-
-
-def context_of_body() -> TaskContext | None:
-    """The context that a body in a worker runs in; None elsewhere."""
-    context = current.get()
-    if context is None or not isinstance(context.execution.controller, RelayController):
-        return None
-    return context
+            body.loop.call_soon_threadsafe(body.go_on, words, went.set)
+            went.wait()

@@ -58,6 +58,7 @@ class Slots:
         self._body = self._cpu = self._memory = 0
         self._of_key: dict[object, int] = {}
         self._resuming: deque[Request] = deque()
+        self._soft: list[Request] = []
         self._by_depth: list[tuple[int, int, Request]] = []
         self._by_age: deque[Request] = deque()
         self._waiting = 0
@@ -82,9 +83,33 @@ class Slots:
 
     def pause(self, request: Request) -> None:
         """The body waits for something else and gives its slot to others."""
+        if request.state in ("running", "soft"):
+            self._give_up(request)
+            self._grant()
+
+    def soften(self, request: Request) -> None:
+        """The body waits for something that may take any time; it keeps its slot while nobody needs it more."""
         if request.state == "running":
-            self._count(request, -1)
-            request.state = "paused"
+            request.state = "soft"
+            self._soft.append(request)
+            self._grant()
+
+    def harden(self, request: Request) -> bool:
+        """A softened body goes on; whether it still has its slot, else :meth:`resume` it."""
+        if request.state == "soft":
+            request.state = "running"
+            self._soft.remove(request)
+        return request.state == "running"
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether some wait for a slot, and all who have one wait for something else."""
+        return self._waiting > 0 and self.running > 0 and self.running == len(self._soft)
+
+    def yield_one(self) -> None:
+        """Let one start in place of one that waits for something else."""
+        if self._soft:
+            self._give_up(self._soft[-1])
             self._grant()
 
     def resume(self, request: Request) -> None:
@@ -97,13 +122,21 @@ class Slots:
     def release(self, request: Request) -> None:
         """It runs no more, or is not to run any more."""
         state, request.state = request.state, "done"
-        if state == "running":
+        if state in ("running", "soft"):
             self._count(request, -1)
+            if state == "soft":
+                self._soft.remove(request)
         elif state == "resuming":
             self._resuming.remove(request)
         elif state == "waiting":
             self._waiting -= 1
         self._grant()
+
+    def _give_up(self, request: Request) -> None:
+        self._count(request, -1)
+        if request.state == "soft":
+            self._soft.remove(request)
+        request.state = "paused"
 
     def _count(self, request: Request, sign: int) -> None:
         self.running += sign
@@ -144,12 +177,16 @@ class Slots:
 
     def _next(self) -> Request | None:
         if self._resuming:
+            # Who goes on may hold what the softened ones are waiting for.
+            while self._soft and not self._fits(self._resuming[0]):
+                self._give_up(self._soft[-1])
             return self._resuming.popleft() if self._fits(self._resuming[0]) else self._resuming_elsewhere()
         while self._by_age and self._by_age[0].state != "waiting":
             self._by_age.popleft()
         if not self._by_age:
             self._by_depth.clear()
             return None
+        self._lend()
         oldest = self._by_age[0]
         if self._overtaken >= OVERTAKEN_AT_MOST and self._room():
             if not self._fits(oldest) and not self._of_full_key(oldest):
@@ -163,6 +200,15 @@ class Slots:
         if chosen is not None and chosen is not oldest:
             self._overtaken += 1
         return chosen
+
+    def _lend(self) -> None:
+        """Let calls of those who wait, for which the softened ones may be waiting, run in place of these."""
+        while self._by_depth and self._by_depth[0][2].state != "waiting":
+            heapq.heappop(self._by_depth)
+        if self._soft and not self._fits(self._by_depth[0][2]):
+            shallow = min(self._soft, key=lambda request: request.depth)
+            if shallow.depth < self._by_depth[0][2].depth:
+                self._give_up(shallow)
 
     def _room(self) -> bool:
         return not self.running or self._body < self.bodies
