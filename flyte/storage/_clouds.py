@@ -126,6 +126,9 @@ def _client(kind: str, root: str, settings: Storage, timeout_s: float, retries: 
         root, _, host = root.partition("@")
         if host and "account_name" not in options:
             options["account_name"] = host.partition(".")[0]
+    if kind == "gs" and "service_account_key" in options:
+        # Otherwise an empty token is sent, which not every emulator can read.
+        options["credential_provider"] = lambda: {"token": "emulator", "expires_at": None}
     cls = {"s3": clients.S3Store, "gs": clients.GCSStore, "azure": clients.AzureStore}[kind]
     return cls(root, client_options=client, retry_config=retry, **options)
 
@@ -192,11 +195,11 @@ class CloudStore:
             await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _range(self, at: Location, start: int, end: int, version: str) -> bytes:
-        return await self.fetch(at, start, end, version)
+        return bytes(await self.fetch(at, start, end, version))
 
     async def fetch(
         self, at: Location, start: int, end: int, version: str, attributes: dict[str, str] | None = None
-    ) -> bytes:
+    ) -> bytearray:
         """One range of an object, resumed where its connection breaks or stalls.
 
         :param version: of the object, as :meth:`stat` gave it; empty to take any.
@@ -229,12 +232,13 @@ class CloudStore:
             raise ValueError(f"{at.uri!r} names no object; write the path in the bucket as well")
         waiting = aiter(chunks)
         first, second = await anext(waiting, b""), await anext(waiting, None)
-        source = _Source(first, second, waiting)
+        source, only = _Source(first, second, waiting), first if second is None else None
+        del first, second  # or they would stay until the end
         client = self._patient if patient else self.client
         kept = dict(attributes) if attributes else None
         try:
-            if second is None:
-                await _obstore().put_async(client, at.key, first, use_multipart=False, attributes=kept)
+            if only is not None:
+                await _obstore().put_async(client, at.key, only, use_multipart=False, attributes=kept)
             else:
                 at_once = 1 if patient else max(1, concurrency - 1)
                 await _obstore().put_async(

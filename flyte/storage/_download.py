@@ -73,14 +73,14 @@ def _prepare_folder(target: Location) -> None:
 
 async def _fetch_small(store: "CloudStore", source: Location, target: Location, info: ObjectInfo) -> None:
     attributes: dict[str, str] = {}
-    data = b""
+    data = bytearray()
     if info.size_bytes:
         data = await store.fetch(source, 0, info.size_bytes, info.version, attributes)
     _compare(source, attributes, lambda: hashlib.sha256(data).hexdigest())
     await asyncio.to_thread(_write_small, target, data)
 
 
-def _write_small(target: Location, data: bytes) -> None:
+def _write_small(target: Location, data: bytearray) -> None:
     with replacing(target) as part:
         try:
             with open(part, "wb") as file:
@@ -100,6 +100,7 @@ async def _fetch_parts(
             start, end = parts.range_of(number)
             data = await store.fetch(source, start, end, parts.version, attributes)
             keeping = asyncio.ensure_future(asyncio.to_thread(parts.keep, number, data))
+            del data  # or it would stay until the next part is here
             try:
                 await asyncio.shield(keeping)
             except asyncio.CancelledError:
@@ -230,7 +231,7 @@ class _Parts:
         """Numbers of the parts that are not here."""
         return [number for number in range(self._count) if number not in self.done]
 
-    def keep(self, number: int, data: bytes) -> None:
+    def keep(self, number: int, data: bytearray) -> None:
         """Write a part, and then the record of it."""
         try:
             _write_all(self.file, data, self.range_of(number)[0])
@@ -298,7 +299,7 @@ def _lines(descriptor: int) -> list[dict[str, Any]]:
     return lines
 
 
-def _write_all(descriptor: int, data: bytes, at: int | None = None) -> None:
+def _write_all(descriptor: int, data: bytes | bytearray, at: int | None = None) -> None:
     view = memoryview(data)
     while view:
         if at is None:

@@ -59,7 +59,7 @@ async def fetch(
     failure: Callable[[Exception], Exception],
     patience: Patience,
     attributes: dict[str, str] | None = None,
-) -> bytes:
+) -> bytearray:
     """The bytes from ``start`` to before ``end``.
 
     :param ask: asks for a range.
@@ -75,7 +75,7 @@ async def fetch(
         try:
             await _receive(start + had, end, data, ask, patience.stall_s, attributes)
             if len(data) == end - start:
-                return bytes(data)
+                return data
             problem: Exception = ConnectionError(f"{at.uri!r}: the connection ended after {len(data):,} bytes")
         except TimeoutError:
             problem = TimeoutError(
@@ -106,16 +106,13 @@ async def _receive(
     if attributes is not None:
         attributes.update(_texts(answer.attributes))
     pieces = aiter(answer.stream(min_chunk_size=_PIECE_BYTES))
-    while True:
-        try:
-            data += await asyncio.wait_for(_next(pieces), stall_s)
-        except StopAsyncIteration:
-            return
+    while (piece := await asyncio.wait_for(_next(pieces), stall_s)) is not None:
+        data += piece
 
 
 async def _next(pieces: Any) -> Any:
-    # A future cannot carry the end of an iteration; a coroutine can.
-    return await anext(pieces)
+    # Not by an exception: its traceback would be a circle that keeps all data until the next garbage collection.
+    return await anext(pieces, None)
 
 
 def _texts(attributes: Mapping[str, Any]) -> dict[str, str]:
