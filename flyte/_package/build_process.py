@@ -11,6 +11,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 TAIL_LINES = 40
 _GRACE_S = 5.0
@@ -101,11 +102,34 @@ async def _read_lines(stream: asyncio.StreamReader, take: Callable[[bytes], None
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     for signal_number in (signal.SIGTERM, signal.SIGKILL):
+        # A container that a build runs a step in is in no group or session of the builder's.
+        started = _descendants(process.pid)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal_number)
+        for pid in started:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
         try:
             # Also while this task is being cancelled: nothing may be left running.
             await asyncio.wait_for(asyncio.shield(process.wait()), _GRACE_S)
         except TimeoutError:
             continue
         return
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes that a process started, directly or not, as far as the system tells (on Linux)."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name, in parentheses, may hold anything.
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            continue
+        children.setdefault(parent, []).append(int(path.parent.name))
+    found, waiting = [], [pid]
+    while waiting:
+        for child in children.get(waiting.pop(), ()):
+            found.append(child)
+            waiting.append(child)
+    return found

@@ -18,7 +18,7 @@ from typing import Any
 from flyte._core.home import home_dir
 from flyte._core.log import logger
 
-from .image_reference import split_uri
+from .image_reference import LOCAL, split_uri
 
 TRUST_S = 7 * 24 * 3600.0
 """Somebody may delete an image from a registry; after a week it is asked again."""
@@ -55,7 +55,7 @@ class BuildRecord:
         """
         if self.in_registry:
             return 0 <= time.time() - self.seen_s < TRUST_S
-        return self.image_id is not None and (ids or {}).get(split_uri(self.uri).full) == self.image_id
+        return self.image_id is not None and (ids or {}).get(f"{LOCAL}/{self.uri}") == self.image_id
 
     def changed_base(self, ids: Mapping[str, str] | None) -> str | None:
         """In which way the base in the store is another one now; None if it is the same, or is not in the store."""

@@ -22,7 +22,7 @@ from .build_records import stored_ids
 from .dockerfile import Recipe, write_dockerfile
 from .image_build import BuildEvent, ImageBuild, tell
 from .image_checkers import DockerStoreChecker, PodmanStoreChecker, RegistryChecker
-from .image_reference import Reference, split_uri
+from .image_reference import Reference, reference_of, split_uri
 
 _ASK_TIMEOUT_S = 30.0
 _BUILDX = "flytex"
@@ -136,7 +136,7 @@ class PodmanBuilder(ProgramBuilder):
         """Build into the store, then push what belongs to a registry."""
         program = self.program()
         assert program is not None
-        reference, platforms = split_uri(image.uri), target_platforms(image)
+        reference, platforms = reference_of(image), target_platforms(image)
         argv = self.build_argv(program, image, folder)
         if len(platforms) > 1:
             # A list that is left from an earlier build would grow.
@@ -147,7 +147,7 @@ class PodmanBuilder(ProgramBuilder):
 
     def build_argv(self, program: str, image: Image, folder: BuildFolder) -> list[str]:
         """The arguments of the build."""
-        reference, platforms = split_uri(image.uri), target_platforms(image)
+        reference, platforms = reference_of(image), target_platforms(image)
         # Layers are kept, so that the next build begins where the recipe changes; the host's network reaches the
         # registries and indexes that this machine reaches.
         argv = [program, "build", "--layers", "--network", "host", "--file", str(folder.dockerfile)]

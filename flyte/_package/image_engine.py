@@ -25,7 +25,7 @@ from .build_records import BuildRecord, BuildRecords, explain_difference, stored
 from .builders import BUILDERS
 from .image_build import BuildEvent, ImageBuild, ImageBuilder, tell
 from .image_checkers import RegistryChecker, Undecided
-from .image_reference import split_uri
+from .image_reference import LOCAL, reference_of, split_uri
 
 ENTRY_POINTS = "flyte.plugins.image_builders"
 """Entry point group of packages that bring a builder: its name, and a builder or what makes one when called."""
@@ -180,7 +180,7 @@ async def _ask(checkers: list[Any], image: Image) -> tuple[str | None, bool]:
     """The URI that the first checker that knows gives, or None; and whether one knew, or none was needed to."""
     repository, _, tag = image.uri.rpartition(":")
     if image.registry is None and "/" in repository:
-        repository = f"localhost/{repository}"
+        repository = f"{LOCAL}/{repository}"
     failures: dict[str, Exception] = {}
     for checker in checkers:
         kind = checker if isinstance(checker, type) else type(checker)
@@ -266,7 +266,7 @@ async def _remember(name: str, builder: Any, image: Image) -> None:
         recipe=recipe,
         in_registry=image.registry is not None,
         store=store,
-        image_id=ids.get(split_uri(image.uri).full),
+        image_id=ids.get(reference_of(image).full),
         base_id=ids.get(split_uri(recipe["base"]).full) if recipe["base"] else None,
     )
     if record.in_registry or record.image_id is not None:

@@ -3,6 +3,8 @@
 import ipaddress
 from dataclasses import dataclass
 
+from flyte._definition.image import Image
+
 DOCKER_HUB = "docker.io"
 LOCAL = "localhost"
 """What podman puts before the names of images that belong to no registry."""
@@ -55,6 +57,12 @@ def split_repository(repository: str, tag: str = "latest") -> Reference:
     if first == LOCAL or "." in first or ":" in first:
         return Reference(first, rest, tag)
     return Reference(DOCKER_HUB, repository, tag)
+
+
+def reference_of(image: Image) -> Reference:
+    """Where an image is put: in its registry, or in this machine's store."""
+    repository, _, tag = image.uri.rpartition(":")
+    return split_repository(repository, tag) if image.registry is not None else Reference(LOCAL, repository, tag)
 
 
 def split_uri(uri: str) -> Reference:
