@@ -62,18 +62,23 @@ def delete_runs(history: History, runs: Iterable[RunEntry], *, force: bool = Fal
                     " WHERE id >= ? AND id < ? AND typeof(outputs) = 'text'",
                     span(heir),
                 )
+                file.execute(
+                    "UPDATE action SET source = NULL WHERE id >= ? AND id < ? AND source >= ? AND source < ?",
+                    (*span(heir), *span(number)),
+                )
             file.execute("UPDATE run SET recovered_from = NULL WHERE recovered_from = ?", (number,))
             digests |= {row[0] for row in file.execute(
                 "SELECT DISTINCT hash FROM big WHERE action >= ? AND action < ?", span(number))}  # fmt: skip
             for table, column in (("big", "action"), ("attempt", "action"), ("action", "id")):
                 file.execute(f"DELETE FROM {table} WHERE {column} >= ? AND {column} < ?", span(number))
             file.execute("DELETE FROM log WHERE run = ?", (number,))
-            file.execute(_EMPTIED, (number,))
+            # The id of a run that still writes must not be given to another one.
+            file.execute("DELETE FROM run WHERE id = ?" if run.has_ended else _EMPTIED, (number,))
             file.execute(
                 "DELETE FROM signal WHERE run = ? AND NOT EXISTS (SELECT 1 FROM run WHERE name = ?)",
                 (run.name, run.name),
             )
-        # Of the rows that only keep an id from being used again, the last one is enough.
+        # Ids are given out in order, so only the row with the last one has to stay.
         file.execute(f"DELETE FROM run WHERE phase = '{DELETED}' AND id < (SELECT max(id) FROM run)")
         kept = {row[0] for row in file.execute("SELECT DISTINCT base_dir FROM run")}
         for digest in digests:
@@ -84,6 +89,22 @@ def delete_runs(history: History, runs: Iterable[RunEntry], *, force: bool = Fal
         if folder and folder not in kept and (why := _remove_folder(folder)) is not None:
             done.left.append(f"{folder} ({why})")
     return done
+
+
+def refusals(history: History, runs: Iterable[RunEntry]) -> dict[int, str]:
+    """Which of the runs :func:`delete_runs` would refuse to delete together, by id, and why."""
+    left, refused = {run.id: run for run in runs}, dict[int, str]()
+    while True:
+        found: dict[int, str] = {}
+        for run in left.values():
+            try:
+                _check(history, run, set(left))
+            except RefusedDeletion as error:
+                found[run.id] = str(error)
+        if not found:
+            return refused
+        refused |= found
+        left = {number: run for number, run in left.items() if number not in found}
 
 
 def _check(history: History, run: RunEntry, chosen: set[int]) -> None:

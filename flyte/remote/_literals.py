@@ -6,7 +6,7 @@ schema, enums the names that travel, files and folders the references that they 
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from flyte.types._codec import read_offloaded
 from flyte.types._engine import codec_for
 from flyte.types._files import is_remote, opened
 from flyte.types._guessing import guess_type
-from flyte.types._hashing import unpack
+from flyte.types._hashing import canonical_bytes, unpack
 from flyte.types._mismatch import Mismatch
 from flyte.types._pickle import FORMAT, TAG, load_closed
 
@@ -103,6 +103,22 @@ def _decode(literals: Mapping[str, Literal], variables: VariableMap) -> dict[str
     types = {entry.key: entry.value.type for entry in variables.variables}
     names = [name for name in types if name in literals] + [name for name in sorted(literals) if name not in types]
     return {name: decode_literal(literals[name], types.get(name)) for name in names}
+
+
+def compare_inputs(mine: bytes | None, theirs: bytes | None, ignored: Collection[str] = ()) -> tuple[int, list[str]]:
+    """How many inputs of two calls are equal, and the names of those that are not, as the cache sees them.
+
+    :param ignored: names of inputs that make no difference.
+    :raises ValueError: the bytes are damaged.
+    """
+    ours, others = parse_literals(mine), parse_literals(theirs)
+    names = [name for name in sorted({*ours, *others}) if name not in ignored]
+    differ = [
+        name
+        for name in names
+        if name not in ours or name not in others or canonical_bytes(ours[name]) != canonical_bytes(others[name])
+    ]
+    return len(names) - len(differ), differ
 
 
 def decode_literal(literal: Literal, declared: LiteralType | None = None) -> Any:

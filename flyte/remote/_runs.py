@@ -5,7 +5,7 @@ import builtins
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import flyte.errors as errors
 from flyte._core.identity import ROOT_ACTION, ActionID, ActionPhase
@@ -398,11 +398,11 @@ def error_of(run: RunEntry) -> BaseException:
 def _of_the_tree(own: Any, fault: Fault) -> BaseException | None:
     if not (isinstance(own, type) and issubclass(own, BaseRuntimeError)):
         return None
-    make: Callable[..., BaseException] = own
+    make: Any = own
     plain = own in (RuntimeUserError, errors.RuntimeSystemError, errors.RuntimeUnknownError)
     for arguments in ((fault.code, fault.message),) if plain else ((fault.message,), (fault.code, fault.message)):
         try:
-            return make(*arguments)
+            return cast(BaseException, make(*arguments))
         except TypeError:  # the constructors of the tree differ
             continue
     return None

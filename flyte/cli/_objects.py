@@ -1,0 +1,435 @@
+"""``flyte get``: runs, their actions, and what those took, gave and said, from the history on this machine."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ._options import OUTPUTS, one_of, read_limit, wants_json, was_given
+from ._params import TextGroup
+from ._tables import (
+    complete_runs,
+    duration,
+    moment,
+    new_app,
+    one_line,
+    print_facts,
+    print_table,
+    short,
+    single,
+    told,
+)
+
+if TYPE_CHECKING:
+    from typer._click.core import Command
+
+    from flyte._journal.history import History
+    from flyte._journal.history_entries import ActionEntry, LogEntry, RunEntry
+
+FOLLOWED_EVERY_S = 0.1
+"""How often a live run is looked at; its end is seen within this time."""
+_RUNS = 50
+_ALIKE = 20
+"""Calls of one task by one action that a terminal shows; the rest is counted."""
+
+RUN = typer.Argument(
+    ..., metavar="RUN", help="Name of the run, or 'last' for the latest.", autocompletion=complete_runs
+)
+ACTION = typer.Argument(
+    None, metavar="ACTION", help="Name of the action, or of its task if the run calls it once; the first if not given."
+)
+OUTPUT = typer.Option("text", "--output", "-o", metavar="text|json", callback=one_of(OUTPUTS), help="How to print it.")
+
+
+def _phases(value: str | None) -> list[str] | None:
+    from flyte._core.identity import ActionPhase
+
+    if value is None:
+        return None
+    choices = tuple(phase.value for phase in ActionPhase)
+    return [one_of(choices)(word.strip()) or "" for word in value.split(",")]
+
+
+def get_run(
+    ctx: typer.Context,
+    name: str = typer.Argument(
+        None, metavar="[NAME]", help="One run, or 'last'; all if not given.", autocompletion=complete_runs
+    ),
+    task: str = typer.Option(None, metavar="TASK", help="Only runs of this task."),
+    phase: str = typer.Option(None, metavar="PHASE,...", callback=_phases, help="Only runs in one of these phases."),
+    limit: str = typer.Option(str(_RUNS), metavar="N", callback=read_limit, help="How many at most; 0 for all."),
+    output: str = OUTPUT,
+) -> None:
+    """List runs, the newest first, or show one."""
+    from flyte._journal.history import History
+    from flyte.remote._runs import run_document
+
+    given: Any = limit
+    if name is not None and any(was_given(ctx, option) for option in ("task", "phase", "limit")):
+        ctx.fail("--task, --phase and --limit choose among runs, so they do not go with the NAME of one")
+    with told(ctx), History() as history:
+        if name is not None:
+            run = history.run(name)
+            counts = history.counts(run.id)
+            if wants_json(ctx):
+                _print_json({**run_document(run), "actions": counts})
+            else:
+                _show_run(run, counts)
+            return
+        runs = history.runs(task=task, phases=phase, limit=given or None)
+        if wants_json(ctx):
+            _print_json([run_document(run) for run in runs])
+            return
+        if not runs:
+            print("no run is remembered that fits" if task or phase else "no run is remembered yet", file=sys.stderr)
+            return
+        now = time.time()
+        rows = [
+            (run.name, run.task, run.phase, moment(run.started_at), duration(run.started_at, run.ended_at, now))
+            for run in runs
+        ]
+        print_table(("NAME", "TASK", "PHASE", "STARTED", "DURATION"), rows, phase_column=2)
+        if given and len(runs) == given:
+            print(f"... the newest {given}; --limit 0 lists all", file=sys.stderr)
+
+
+def _show_run(run: "RunEntry", counts: dict[str, int]) -> None:
+    facts = [
+        ("run", run.name),
+        ("task", run.task),
+        ("phase", run.phase),
+        ("started", moment(run.started_at)),
+        ("duration", duration(run.started_at, run.ended_at, time.time())),
+        ("actions", ", ".join(f"{count} {phase}" for phase, count in sorted(counts.items())) or "none"),
+        ("process", f"{run.pid} on {run.host}"),
+        ("folder", run.base_dir),
+    ]
+    if run.recovered_from is not None:
+        facts.append(("recovered from", run.recovered_name or "a run that was deleted"))
+    if run.fault is not None:
+        facts.append(("error", f"{run.fault.type}: {run.fault.message.strip()}"))
+    print_facts(facts)
+
+
+def get_action(
+    ctx: typer.Context,
+    run: str = RUN,
+    action: str = typer.Argument(
+        None, metavar="[ACTION]", help="One action, by its name or its task's; all, as a tree, if not given."
+    ),
+    phase: str = typer.Option(None, metavar="PHASE,...", callback=_phases, help="Only actions in one of these phases."),
+    every: bool = typer.Option(False, "--all", help="On a terminal: also those that would only be counted."),
+    output: str = OUTPUT,
+) -> None:
+    """Show the actions of a run as a tree, or one of them."""
+    from flyte._journal.history import History
+    from flyte.remote._identity import action_document
+
+    with told(ctx), History() as history:
+        of = history.run(run)
+        if action is not None:
+            _show_action(ctx, history, of, history.action(of, action))
+            return
+        actions = history.actions(of.id)
+        tasks = history.tasks({one.task for one in actions})
+        names = {one.id: one.name for one in actions}
+        if wants_json(ctx):
+            _print_json(
+                [
+                    action_document(one, tasks[one.task], of.name, names.get(one.parent or -1))
+                    for one in actions
+                    if phase is None or one.phase in phase
+                ]
+            )
+            return
+        rows = _tree(actions, {number: short(task.name) for number, task in tasks.items()}, phase)
+        if sys.stdout.isatty() and not every:
+            rows = _counted(rows)
+        if not rows:
+            print(f"run {of.name} has no actions" + (" in that phase" if phase else " yet"), file=sys.stderr)
+            return
+        table = [(f"{'  ' * depth}{task}", *_row(one)) for depth, task, one in rows]
+        print_table(("TASK", "ACTION", "PHASE", "DURATION", "NOTE"), table, phase_column=2)
+
+
+_Row = tuple[int, str, "ActionEntry | str"]
+
+
+def _tree(actions: "list[ActionEntry]", tasks: dict[int, str], phases: Any) -> list[_Row]:
+    """The actions from the root down, each with its depth."""
+    known = {one.id for one in actions}
+    below: dict[int | None, list[ActionEntry]] = {}
+    for one in actions:
+        # The row of a parent that was killed at once may be missing.
+        below.setdefault(one.parent if one.parent in known else None, []).append(one)
+    rows: list[_Row] = []
+    waiting = [(0, one) for one in reversed(below.get(None, []))]
+    while waiting:
+        depth, one = waiting.pop()
+        if phases is None:
+            rows.append((depth, tasks[one.task], one))
+        elif one.phase in phases:
+            rows.append((0, tasks[one.task], one))
+        waiting += [(depth + 1, child) for child in reversed(below.get(one.id, ()))]
+    return rows
+
+
+def _counted(rows: list[_Row]) -> list[_Row]:
+    """``rows`` with no more than a few calls of the same task by the same action; the others are one row."""
+    seen: dict[tuple[int | None, int, str], int] = {}
+    kept: list[_Row] = []
+    hidden: dict[tuple[int | None, int, str], int] = {}
+    skipped: set[int] = set()
+    for depth, task, one in rows:
+        assert not isinstance(one, str)
+        if one.parent in skipped:
+            skipped.add(one.id)
+            continue
+        key = (one.parent, one.task, one.phase)
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] > _ALIKE and one.has_ended:
+            skipped.add(one.id)
+            if key not in hidden:
+                kept.append((depth, f"... {task}", ""))
+                hidden[key] = len(kept) - 1
+        else:
+            kept.append((depth, task, one))
+    for key, place in hidden.items():
+        depth, task, _ = kept[place]
+        kept[place] = (depth, task, f"{seen[key] - _ALIKE:,} more {key[2]}; --all shows them")
+    return kept
+
+
+def _row(one: "ActionEntry | str") -> tuple[str, str, str, str]:
+    if isinstance(one, str):
+        return "", "", "", one
+    notes = [f"group {one.group}"] if one.group else []
+    if one.attempts > 1:
+        notes.append(f"{one.attempts} attempts")
+    if one.cache is not None:
+        notes.append(f"cache {one.cache}")
+    if one.waits is not None:
+        notes.append(f"waits for {one.waits.what}")
+    if one.fault is not None:
+        notes.append(one.fault.line)
+    began = one.started_at or one.queued_at
+    note = one_line(", ".join(notes), 100)
+    return one.name, one.phase, duration(began, one.ended_at, None if one.has_ended else time.time()), note
+
+
+def _show_action(ctx: typer.Context, history: "History", run: "RunEntry", action: "ActionEntry") -> None:
+    from flyte.remote._details import ActionDetails
+
+    task = history.task(action.task)
+    attempts = history.attempts(action)
+    parent = history.action_by_id(action.parent) if action.parent is not None else None
+    origin = history.action_by_id(action.source) if action.source is not None else None
+    of = history.run_by_id(origin.run) if origin is not None else None
+    if wants_json(ctx):
+        came = (of.name, origin.name) if of is not None and origin is not None else None
+        details = ActionDetails(action, run, task, parent, None, attempts, came)  # type: ignore[arg-type]
+        _print_json(details.to_dict())
+        return
+    began = action.started_at or action.queued_at
+    facts = [
+        ("action", action.name),
+        ("run", run.name),
+        ("task", task.name + ("" if task.kind == "task" else f" ({task.kind})")),
+        ("phase", action.phase),
+        ("called by", f"{short(history.task(parent.task).name)} ({parent.name})" if parent is not None else "the run"),
+        ("started", moment(began)),
+        ("duration", duration(began, action.ended_at, None if action.has_ended else time.time())),
+        ("attempts", str(action.attempts)),
+    ]
+    if action.group:
+        facts.append(("group", action.group))
+    if action.cache is not None:
+        facts.append(("cache", action.cache))
+    if origin is not None and of is not None:
+        facts.append(("recovered from", f"action {origin.name} of run {of.name}"))
+    if action.waits is not None:
+        facts.append(("waits for", f"{action.waits.what}, since {moment(action.waits.since)}"))
+    if action.fault is not None:
+        facts.append(("error", action.fault.traceback.strip() or action.fault.line))
+    print_facts(facts)
+    if len(attempts) > 1:
+        print_table(
+            ("ATTEMPT", "STARTED", "DURATION", "ERROR"),
+            [
+                (str(one.number), moment(one.started_at), duration(one.started_at, one.ended_at),
+                 one.fault.line if one.fault is not None else "")
+                for one in attempts
+            ],
+        )  # fmt: skip
+
+
+def get_io(
+    ctx: typer.Context,
+    run: str = RUN,
+    action: str = ACTION,
+    inputs_only: bool = typer.Option(False, "--inputs-only", "-i", help="Only what it was called with."),
+    outputs_only: bool = typer.Option(False, "--outputs-only", help="Only what it returned."),
+    output: str = OUTPUT,
+) -> None:
+    """Show what an action was called with, and what it returned.
+
+    Values are read without the program's code: structures are shown by their fields, and what only pickle could carry
+    is not read.
+    """
+    from flyte._journal.history import History
+    from flyte.remote._literals import decode_inputs, decode_outputs
+    from flyte.remote._source import fetch_values
+
+    if inputs_only and outputs_only:
+        ctx.fail("--inputs-only and --outputs-only leave nothing to show; give one of them")
+    with told(ctx), History() as history:
+        of = history.run(run)
+        one = history.action(of, action)
+        interface = history.task(one.task).interface
+        inputs, outputs = fetch_values(history, one.id)
+        shown: dict[str, dict[str, Any]] = {}
+        if not outputs_only:
+            shown["inputs"] = decode_inputs(inputs, interface)
+        if not inputs_only:
+            shown["outputs"] = decode_outputs(outputs, interface)
+        if wants_json(ctx):
+            _print_json({"run": of.name, "action": one.name, "phase": one.phase, **shown})
+            return
+        for title, values in shown.items():
+            _print_values(title, values, one)
+
+
+def _print_values(title: str, values: dict[str, Any], action: "ActionEntry") -> None:
+    from pprint import pformat
+
+    if not values:
+        why = f" (it {action.phase.replace('_', ' ')})" if title == "outputs" and action.phase != "succeeded" else ""
+        print(f"{title}: none{why}")
+        return
+    print(f"{title}:")
+    for name, value in values.items():
+        text = repr(value)
+        if len(text) + len(name) > 100:
+            text = pformat(value, width=100).replace("\n", "\n    ")
+            text = "\n    " + text if "\n" in text else text
+        print(f"  {name}: {text}")
+
+
+def get_logs(
+    ctx: typer.Context,
+    run: str = RUN,
+    action: str = typer.Argument(None, metavar="[ACTION]", help="Only what this action wrote."),
+    follow: bool = typer.Option(False, "--follow", "-f", help="Go on until the run has ended."),
+    timestamps: bool = typer.Option(False, "--timestamps", "--show-ts", help="Put the time before each line."),
+    lines: str = typer.Option(None, "--lines", metavar="N", callback=read_limit, help="Begin with the last N lines."),
+    output: str = OUTPUT,
+) -> None:
+    """Show what a run, or one of its actions, printed and logged.
+
+    With --output json each line is a JSON document of its own.
+    """
+    from flyte._journal.history import History
+
+    last: Any = lines
+    with told(ctx), History() as history:
+        of = history.run(run)
+        one = history.action(of, action) if action is not None else None
+        seen, known = 0, dict[int, str]()
+        while True:
+            # The run first: what is read after its end is all there is.
+            of = history.run_by_id(of.id) or of
+            entries = history.logs(of.id, one.id if one is not None else None, seen)
+            seen = entries[-1].id if entries else seen
+            if last is not None:
+                entries, last = entries[max(0, len(entries) - last) :], None
+            _print_lines(ctx, history, of, entries, known, timestamps, one is None)
+            if of.has_ended or not follow:
+                break
+            time.sleep(FOLLOWED_EVERY_S)
+        if not seen and not wants_json(ctx):
+            print(f"nothing that {'it' if one is not None else f'run {of.name}'} wrote was kept", file=sys.stderr)
+
+
+def _print_lines(
+    ctx: typer.Context,
+    history: "History",
+    run: "RunEntry",
+    entries: "list[LogEntry]",
+    known: dict[int, str],
+    timestamps: bool,
+    by_task: bool,
+) -> None:
+    if not entries:
+        return
+    as_json = wants_json(ctx)
+    if (by_task or as_json) and any(entry.action not in known for entry in entries):
+        actions = history.actions(run.id)
+        tasks = history.tasks({one.task for one in actions})
+        known |= {one.id: f"{one.name} {tasks[one.task].name}" for one in actions}
+    for entry in entries:
+        name, _, task = known.get(entry.action, "").partition(" ")
+        if as_json:
+            from flyte.remote._shown import time_text
+
+            at = time_text(entry.at)
+            _print_json({"at": at, "action": name, "task": task, "source": entry.source, "line": entry.line})
+            continue
+        stamp = f"{moment(entry.at)} " if timestamps else ""
+        whose = f"{short(task)}: " if by_task and task else ""
+        sys.stdout.write(f"{stamp}{whose}{entry.line}\n")
+    sys.stdout.flush()
+
+
+def get_report(
+    ctx: typer.Context,
+    run: str = RUN,
+    action: str = ACTION,
+    open_it: bool = typer.Option(False, "--open", help="Show it in the browser."),
+    output: str = OUTPUT,
+) -> None:
+    """Print the path of an action's report."""
+    from flyte._journal.history import History
+    from flyte.remote._actions import report_path
+
+    with told(ctx), History() as history:
+        of = history.run(run)
+        one = history.action(of, action)
+        path = report_path(of, one.name)
+        if path is None:
+            having = [each for each in history.actions(of.id)[:10_000] if report_path(of, each.name) is not None]
+            tasks = history.tasks({each.task for each in having})
+            some = ", ".join(f"{each.name} ({short(tasks[each.task].name)})" for each in having[:5])
+            hint = f"these actions have one: {some}" if some else "declare the task with report=True"
+            raise FileNotFoundError(f"action {one.name} of run {of.name} has no report; {hint}")
+        if wants_json(ctx):
+            _print_json({"run": of.name, "action": one.name, "path": str(path)})
+        else:
+            print(path, flush=True)
+        if open_it:
+            import webbrowser
+
+            if not webbrowser.open(path.resolve().as_uri()):
+                raise OSError(f"no browser could be started; open {path} yourself")
+
+
+def _print_json(document: Any) -> None:
+    from ._render import json_text
+
+    print(json_text(document), flush=True)
+
+
+def command() -> "Command":
+    """``flyte get``."""
+    app = new_app()
+
+    @app.callback(cls=TextGroup, no_args_is_help=True)
+    def get() -> None:
+        """Show runs, actions, inputs and outputs, log lines and reports of this machine."""
+
+    app.command("run")(get_run)
+    app.command("action")(get_action)
+    app.command("io")(get_io)
+    app.command("logs")(get_logs)
+    app.command("report")(get_report)
+    return single(app)
