@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
@@ -79,19 +80,14 @@ async def begin_condition(condition: Condition[Any]) -> Wait:
     # It ends with the action that asked, or, where that leaves it behind, with the one above.
     owner = parent.calls.responsible()
     owner.started(keeper)
+    keeper.add_done_callback(paused.end)
     keeper.add_done_callback(owner.ended)
-    keeper.add_done_callback(_see_failure)
     return lambda: _wait_for(keeper)
 
 
 async def _wait_for(keeper: "asyncio.Task[Any]") -> Any:
     # Who waits may give up, as with asyncio.timeout(), and wait again later.
     return await asyncio.shield(keeper)
-
-
-def _see_failure(keeper: "asyncio.Task[Any]") -> None:
-    if not keeper.cancelled():
-        keeper.exception()
 
 
 def _parent_of(name: str) -> TaskContext:
@@ -112,54 +108,64 @@ def _parent_of(name: str) -> TaskContext:
 
 
 class _Desk:
-    """The conditions that one run waits for at this moment, and who looks into the journal for them."""
+    """The conditions that one run waits for at this moment, and the thread that looks for answers in the journal.
+
+    The thread looks in real time, whatever clock the run has, because those who answer live in it.
+    """
 
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
         self.paused: dict[str, _Paused] = {}
-        self._watch: asyncio.Task[None] | None = None
-        self._pause_s = _SOONEST_S
-        self._look_again = True
+        self._over = threading.Event()
+        self._news = threading.Event()
+        self._thread: threading.Thread | None = None
         _desks[execution] = self
 
     def watch(self, path: Path) -> None:
         """Look for answers in the journal from now on, and soon."""
-        self._pause_s = _SOONEST_S
-        self._look_again = True
-        if self._watch is None:
-            self._watch = asyncio.get_running_loop().create_task(self._look(path))
+        self._news.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, args=(path,), name="flyte-conditions", daemon=True)
+            self._thread.start()
 
     def leave(self, name: str) -> None:
         """A condition is over."""
         self.paused.pop(name, None)
         if not self.paused:
-            if self._watch is not None:
-                self._watch.cancel()
+            self._over.set()
+            self._news.set()
             if _desks.get(self.execution) is self:
                 del _desks[self.execution]
 
-    async def _look(self, path: Path) -> None:
+    def _work(self, path: Path) -> None:
         try:
-            file = open_file(path, 0.0)
+            file = open_file(path, _SOONEST_S)
         except NotAJournal as error:
             logger.warning("conditions of run %s cannot be answered elsewhere: %s", self.execution.run_name, error)
             return
         try:
-            seen = None
-            while True:
-                try:
-                    (version,) = file.execute("PRAGMA data_version").fetchone()
-                    if version != seen or self._look_again:
-                        self._look_again = False
-                        for paused in list(self.paused.values()):
-                            paused.look(file)
-                        seen = version
-                except sqlite3.Error as error:  # busy: the next time will do
-                    logger.debug("the journal could not be read: %s", error)
-                await asyncio.sleep(self._pause_s)  # in real time, as those who answer live in it
-                self._pause_s = min(self._pause_s * _SLOWER, _LATEST_S)
+            self._look(file)
         finally:
             file.close()
+
+    def _look(self, file: sqlite3.Connection) -> None:
+        seen, pause_s = None, _SOONEST_S
+        while not self._over.is_set():
+            if self._news.is_set():
+                self._news.clear()
+                seen, pause_s = None, _SOONEST_S
+            try:
+                (version,) = file.execute("PRAGMA data_version").fetchone()
+                if version != seen:
+                    for paused in list(self.paused.values()):
+                        answer = paused.find(file)
+                        if answer is not None:
+                            paused.offer(answer)
+                    seen = version
+            except sqlite3.Error as error:  # busy: the next time will do
+                logger.debug("the journal could not be read: %s", error)
+            self._news.wait(pause_s)
+            pause_s = min(pause_s * _SLOWER, _LATEST_S)
 
 
 _desks: dict[Execution, _Desk] = {}
@@ -188,6 +194,8 @@ class _Paused:
         self._record: Record | None = None
         self._boundary = _boundary_of(condition)
         self._places: list[tuple[str, str]] = []
+        self._refused: set[float] = set()
+        """When those answers were given that the run could not take."""
         self._announced = False
         self.asked = Asked(
             run=execution.run_name,
@@ -346,35 +354,10 @@ class _Paused:
     # Waiting ----------------------------------------------------------------------------------------------------------
 
     async def keep(self) -> Any:
-        """Wait until somebody has answered, and write what became of it."""
-        recorder = self._context.execution.recorder
-        try:
-            value = await self._value()
-        except BaseException as error:
-            aborted = isinstance(error, (asyncio.CancelledError, GeneratorExit))
-            late = isinstance(error, ConditionTimedoutError)
-            phase = ActionPhase.ABORTED if aborted else ActionPhase.TIMED_OUT if late else ActionPhase.FAILED
-            # With time run out it is written already: see _value().
-            if self._kept is not None and self._record is not None and not late:
-                self._kept.failed(self._record, phase, error)
-            if recorder is not None:
-                recorder.action_finished(self._context, phase, error)
-            raise
-        else:
-            if recorder is not None:
-                recorder.action_finished(self._context, ActionPhase.SUCCEEDED, None)
-            return value
-        finally:
-            self.leave()
+        """Wait until somebody has answered, write it down, and give the value.
 
-    def leave(self) -> None:
-        """Nobody needs to answer any more."""
-        terminal.take_back(self)
-        signals.withdraw(self)
-        if self._desk is not None:
-            self._desk.leave(self.condition.name)
-
-    async def _value(self) -> Any:
+        :raises ConditionTimedoutError: nobody did in time.
+        """
         while True:
             answer = await self._next_answer()
             try:
@@ -389,8 +372,32 @@ class _Paused:
                 self._record.outputs = outputs
                 self._record.error = None
                 await self._kept.succeeded(self._record)
-            logger.info("condition %r of run %s was answered by %s", self.asked.name, self.asked.run, answer.by)
             return value
+
+    def end(self, keeper: "asyncio.Task[Any]") -> None:
+        """:meth:`keep` has ended, or was cancelled before it began."""
+        self.leave()
+        error: BaseException | None
+        if keeper.cancelled():
+            error, phase = asyncio.CancelledError("the action that asked has ended"), ActionPhase.ABORTED
+        else:
+            error = keeper.exception()
+            late = isinstance(error, ConditionTimedoutError)
+            phase = ActionPhase.TIMED_OUT if late else ActionPhase.FAILED if error else ActionPhase.SUCCEEDED
+        # With time run out it is written already: see _last_answer().
+        if phase in (ActionPhase.ABORTED, ActionPhase.FAILED) and self._kept is not None and self._record is not None:
+            assert error is not None
+            self._kept.failed(self._record, phase, error)
+        recorder = self._context.execution.recorder
+        if recorder is not None:
+            recorder.action_finished(self._context, phase, error)
+
+    def leave(self) -> None:
+        """Nobody needs to answer any more."""
+        terminal.take_back(self)
+        signals.withdraw(self)
+        if self._desk is not None:
+            self._desk.leave(self.condition.name)
 
     async def _next_answer(self) -> Answer:
         """The next answer that is given in time.
@@ -425,22 +432,26 @@ class _Paused:
             # From this commit on others are refused; who came before it has left an answer.
             self._kept.failed(self._record, ActionPhase.TIMED_OUT, error)
             await self._kept.writer.commit(self._loop, self._record)
-            self._look_now(self._kept)
+            answer = self._find_now(self._kept)
+            if answer is not None:
+                return answer
         if self._answered.done():
             return self._answered.result()
         raise error
 
-    def _look_now(self, journal: RunJournal) -> None:
+    def _find_now(self, journal: RunJournal) -> Answer | None:
         try:
-            file = open_file(journal.writer.path, _SOONEST_S)
+            file = open_file(journal.writer.path, _LATEST_S)
             try:
-                self.look(file)
+                return self.find(file)
             finally:
                 file.close()
         except (sqlite3.Error, NotAJournal) as error:
-            logger.debug("the journal could not be read: %s", error)
+            logger.warning("whether somebody answered in time cannot be read: %s", error)
+            return None
 
     async def _refuse(self, answer: Answer, why: str) -> None:
+        self._refused.add(answer.at)
         self._answered = self._loop.create_future()
         logger.warning(
             "the answer of %s to condition %r of run %s was not taken, and it goes on waiting: %s",
@@ -458,18 +469,16 @@ class _Paused:
 
     # Answers ----------------------------------------------------------------------------------------------------------
 
-    def look(self, file: sqlite3.Connection) -> None:
-        """See whether somebody has left an answer in the journal."""
-        if not self._answered.done():
-            answer = signals.answer_at(file, self._places)
-            if answer is not None:
-                self._answered.set_result(answer)
+    def find(self, file: sqlite3.Connection) -> Answer | None:
+        """The answer that somebody has left in the journal."""
+        answer = signals.answer_at(file, self._places)
+        return None if answer is None or answer.at in self._refused else answer
 
     def offer(self, answer: Answer) -> None:
         """Somebody of this process has answered; from any thread."""
 
         def take() -> None:
-            if not self._answered.done():
+            if not self._answered.done() and answer.at not in self._refused:
                 self._answered.set_result(answer)
 
         try:
