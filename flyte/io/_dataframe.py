@@ -388,8 +388,10 @@ class DataFrame(BaseModel):
         return self.model_copy()
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, DataFrame) or self.hash != other.hash:
-            return NotImplemented if not isinstance(other, DataFrame) else False
+        if not isinstance(other, DataFrame):
+            return NotImplemented
+        if self.hash is not None or other.hash is not None:
+            return self.hash == other.hash
         if self.stored_uri is not None and self.stored_uri == other.stored_uri:
             return True
         mine, others = self._content_now(), other._content_now()
@@ -451,4 +453,4 @@ async def _collected(pieces: AsyncIterator[Any]) -> list[Any]:
     return [piece async for piece in pieces]
 
 
-handlers.wrap_with(DataFrame.from_df)
+handlers.wrap_with(DataFrame)

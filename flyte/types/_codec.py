@@ -95,6 +95,10 @@ class Codec(Generic[T]):
         """Whether values of exactly this class are this codec's own; a union asks."""
         return False
 
+    def show(self, value: Any) -> str:
+        """A value as HTML for a report; empty where its text does."""
+        return ""
+
     async def make(self, value: Any) -> Literal:
         """The literal of a value, when a part of it must be awaited."""
         return parse_literal(self.wire(value))

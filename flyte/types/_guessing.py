@@ -74,6 +74,12 @@ def guess_type(literal_type: LiteralType) -> Any:
 
             return FlytePickle
         return typing.Union[tuple(guess_type(variant) for variant in variants)]  # noqa: UP007
+    elif which == "structured_dataset_type":
+        from flyte.types._frames.handlers import wrapper_class
+
+        if (cls := wrapper_class()) is not None:
+            return cls
+        raise ValueError("a LiteralType of frames is that of flyte.io.DataFrame, which the program has not imported")
     raise ValueError(f"no Python type is known for a LiteralType of {which or 'no type'}")
 
 

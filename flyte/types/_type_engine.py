@@ -47,6 +47,9 @@ class BuiltinTransformer(TypeTransformer[Any]):
     def guess_python_type(self, literal_type: LiteralType) -> Any:
         return guess_type(literal_type)
 
+    def to_html(self, python_val: Any, expected_python_type: Any) -> str:
+        return self._codec.show(python_val) or super().to_html(python_val, expected_python_type)
+
 
 class TypeEngine(typing.Generic[T]):
     """Converts between Python values and literals.

@@ -215,6 +215,10 @@ class ArrowTables:
         """The same in pieces."""
         return read_batches(path, columns, rows)
 
+    def detach(self, frame: pa.Table) -> pa.Table:
+        """The frame, which is in memory."""
+        return frame
+
     def show(self, frame: pa.Table) -> str:
         """The first rows as HTML."""
         return table_html(frame)

@@ -8,9 +8,11 @@ from flyteidl2.core.types_pb2 import LiteralType
 from flyte._core.interface import describe
 from flyte.types._annotations import Shape
 from flyte.types._codec import Codec
+from flyte.types._files import is_remote
 from flyte.types._frames.content import PARQUET, Content, check_columns, is_known, library_of, qualified_name
 from flyte.types._frames.dataset import keep_content, on_this_machine
 from flyte.types._frames.declared import Declared, dataset_literal, dataset_literal_type, parse
+from flyte.types._frames.handlers import DataFrameTransformerEngine
 from flyte.types._mismatch import Mismatch
 from flyte.types._plain import Plain
 
@@ -28,8 +30,11 @@ def read_dataset(cls: type, uri: str, format: str, declared: Declared) -> Any:
             got=f"one in {format!r}",
             why="register a DataFrameDecoder for it with flyte.io.extend.DataFrameTransformerEngine.register",
         )
+    library = library_of(cls)
     with on_this_machine(uri) as path:
-        return library_of(cls).read(path, declared.names)
+        frame = library.read(path, declared.names)
+        # The copy of a file of another storage is gone when this returns.
+        return library.detach(frame) if is_remote(uri) else frame
 
 
 def dataset_of(literal: Literal) -> tuple[str, str] | None:
@@ -101,6 +106,16 @@ class FrameCodec(Codec[Any]):
         content = self.content(value)
         return content.receive(self.declared.names), 0, self._wire_content(content)
 
+    def show(self, value: Any) -> str:
+        return _shown(value)
+
+
+def _shown(frame: Any) -> str:
+    renderer = DataFrameTransformerEngine.Renderers.get(type(frame))
+    if renderer is not None:
+        return str(renderer.to_html(frame))
+    return library_of(type(frame)).show(frame) if is_known(type(frame)) else ""
+
 
 def _remedy(value: Any, cls: type) -> str:
     if isinstance(value, cls):
@@ -168,6 +183,10 @@ class DataFrameCodec(Codec[Any]):
             uri = value._stored_uri or keep_content(content)
             literal = dataset_literal(uri, self.declared, PARQUET, content_hash)
         return literal.SerializeToString(deterministic=True)
+
+    def show(self, value: Any) -> str:
+        content = value._content_now()
+        return _shown(content.receive() if content is not None else value.val)
 
     def read(self, literal: Literal) -> Any:
         found = dataset_of(literal)

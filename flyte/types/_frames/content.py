@@ -68,6 +68,10 @@ class Library(Protocol):
         """The same in pieces of at most so many rows."""
         ...
 
+    def detach(self, frame: Any) -> Any:
+        """A frame that was read, so that it needs its file no longer."""
+        ...
+
     def show(self, frame: Any) -> str:
         """The first rows as HTML."""
         ...

@@ -1,7 +1,7 @@
 """The seam for frames of other libraries and other formats: encoders, decoders, and where they are registered."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -259,16 +259,21 @@ def protocol_of(uri: str) -> str:
     return urlsplit(uri).scheme if "://" in uri else "file"
 
 
-_wrapper: Callable[[Any], Any] | None = None
+_wrapper: Any = None
 
 
-def wrap_with(wrapper: Callable[[Any], Any]) -> None:
-    """Say how a frame becomes what encoders are shown; ``flyte.io`` does."""
+def wrap_with(wrapper: Any) -> None:
+    """Say of which class references to frames are; ``flyte.io``, which stands above, does."""
     global _wrapper
     _wrapper = wrapper
+
+
+def wrapper_class() -> Any:
+    """The class of references to frames; None where the program did not import ``flyte.io.DataFrame``."""
+    return _wrapper
 
 
 def wrapped(frame: Any) -> Any:
     """A frame as encoders are shown it."""
     assert _wrapper is not None, "only flyte.io registers encoders, and it says how to wrap"
-    return _wrapper(frame)
+    return _wrapper.from_df(frame)

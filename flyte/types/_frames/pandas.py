@@ -216,6 +216,10 @@ class PandasFrames:
         for table in read_batches(path, columns, rows):
             yield table.to_pandas()
 
+    def detach(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The frame, which is in memory."""
+        return frame
+
     def show(self, frame: pd.DataFrame) -> str:
         """The first rows as HTML."""
         return str(frame.head(10).to_html())

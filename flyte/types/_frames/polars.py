@@ -137,6 +137,10 @@ class PolarsFrames:
         except (pl.exceptions.PolarsError, OSError) as error:
             raise Mismatch("a frame in parquet files", got=f"what cannot be read ({str(error)[:300]})") from error
 
+    def detach(self, frame: Any) -> Any:
+        """The frame, which is in memory."""
+        return frame
+
     def show(self, frame: Any) -> str:
         """The first rows as HTML."""
         return str(frame.lazy().head(10).collect()._repr_html_())
@@ -161,3 +165,7 @@ class PolarsLazyFrames(PolarsFrames):
             return self._scan(path, columns)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise Mismatch("a frame in parquet files", got=f"what cannot be read ({str(error)[:300]})") from error
+
+    def detach(self, frame: Any) -> Any:
+        """A plan over what it gives now."""
+        return frame.collect().lazy()
