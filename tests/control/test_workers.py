@@ -251,6 +251,17 @@ def test_failures_have_their_class_note_and_place():
     assert isinstance(caught.value.__cause__, ValueError)
 
 
+def test_what_built_in_errors_keep_to_themselves_comes_along():
+    @env.task
+    def main() -> None:
+        open("/nowhere/at/all")  # noqa: SIM115
+
+    with pytest.raises(FileNotFoundError) as caught:
+        run(main)
+    assert caught.value.filename == "/nowhere/at/all" and caught.value.errno == 2
+    assert str(caught.value) == "[Errno 2] No such file or directory: '/nowhere/at/all'"
+
+
 def test_an_error_that_cannot_be_pickled_keeps_its_words():
     @env.task
     def main() -> None:

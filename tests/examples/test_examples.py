@@ -124,6 +124,13 @@ SAYS: dict[str, list[str]] = {
         r"^for-ada: 6 steps for ada in run for-ada$",
     ],
     "flyte run examples/concurrent_runs.py main --n 5": [r"^5 steps for nobody in run \S+$"],
+    "python examples/workers.py": [
+        r"^one call failed: WorkerDied$",
+        r"^with more memory: 400 MiB$",
+        r"^First\? 1 time loaded - Second\? 1 time loaded$",
+        r"^4203 primes, 8 lines$",
+    ],
+    "flyte run --workers 2 examples/workers.py main --limit 60000": [r"^6057 primes, 8 lines$"],
     "python examples/notebook.py": [r"^succeeded \[0, 1, 4\]$", r"^\[0, 1, 8\]$"],
     "flyte run examples/notebook.py main --n 10": [r"0, 1, 8, 27, 64, 125, 216, 343, 512, 729"],
     "python examples/custom_type.py": [r"^7381/2520 is about 2\.9290$"],

@@ -35,7 +35,21 @@ def dump_failure(error: BaseException, where: str) -> Failure:
         link = link.__cause__ if link.__cause__ is not None else None if link.__suppress_context__ else link.__context__
     code = getattr(error, "code", None) if isinstance(error, BaseRuntimeError) else None
     plain = (str(code or type(error).__name__), str(error), [str(n) for n in getattr(error, "__notes__", ())])
-    return (plain, [(name, _dumped(each)) for name, each in links])
+    return (plain, [(name, _dumped(each), _inner_state(each)) for name, each in links])
+
+
+def _inner_state(error: BaseException) -> dict[str, Any]:
+    """What built-in exceptions keep outside ``args``, such as the name of a file, as far as it is plain."""
+    found: dict[str, Any] = {}
+    for cls in type(error).__mro__:
+        if cls in (BaseException, Exception):
+            break
+        for name, member in vars(cls).items():
+            if type(member).__name__ == "member_descriptor" and not name.startswith("__"):
+                value = getattr(error, name, None)
+                if type(value) in (str, int, bytes):
+                    found.setdefault(name, value)
+    return found
 
 
 def _dumped(error: BaseException) -> list[bytes]:
@@ -61,8 +75,13 @@ def load_failure(failure: Failure) -> BaseException:
     first: BaseException | None = None
     above: BaseException | None = None
     name = ""
-    for link_name, data in links:
+    for link_name, data, state in links:
         link = _loaded(data)
+        for field, value in state.items() if link is not None else ():
+            try:
+                setattr(link, field, value)
+            except (AttributeError, TypeError):  # read-only
+                continue
         if link is None and first is None:
             link = RuntimeUserError(code, text)
             for note in notes:
