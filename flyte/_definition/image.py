@@ -426,7 +426,8 @@ class Image:
             raise ValueError(
                 f"Image.with_code_bundle: copy_style={copy_style!r} is not known; use 'loaded_modules' or 'all'"
             )
-        return self._with(Code(copy_style, *texts_from("with_code_bundle", "dst", (dst,))))
+        (into,) = texts_from("with_code_bundle", "dst", (dst,))
+        return self._with(Code(copy_style, into))
 
     # Documented, but not here: they say so, instead of making an image that lacks something.
     with_local_v2_plugins = _missing("with_local_v2_plugins", "use with_pip_packages, or with_source_file for a wheel")

@@ -131,15 +131,10 @@ class _Registry:
         return {_platform(config)}
 
     async def _get(self, path: str, accept: str) -> dict[str, Any] | None:
-        for _ in range(2):
-            headers = {"Accept": accept}
-            if self._authorization is not None:
-                headers["Authorization"] = self._authorization
-            answer = await self._client.get(f"{self._top}/{path}", headers=headers)
-            if answer.status_code == 401 and self._authorization is None:
-                await self._authorize(answer.headers.get("WWW-Authenticate", ""))
-                continue
-            break
+        answer = await self._ask(path, accept)
+        if answer.status_code == 401 and self._authorization is None:
+            await self._authorize(answer.headers.get("WWW-Authenticate", ""))
+            answer = await self._ask(path, accept)
         if answer.status_code == 404:
             return None
         if answer.status_code != 200:
@@ -149,6 +144,10 @@ class _Registry:
         except ValueError as error:
             raise Undecided(f"{self._reference.registry} answered with no JSON") from error
         return content if isinstance(content, dict) else None
+
+    async def _ask(self, path: str, accept: str) -> "httpx.Response":
+        login = {"Authorization": self._authorization} if self._authorization is not None else {}
+        return await self._client.get(f"{self._top}/{path}", headers={"Accept": accept, **login})
 
     async def _authorize(self, challenge: str) -> None:
         kind, _, rest = challenge.partition(" ")

@@ -279,6 +279,7 @@ async def _remember(name: str, builder: Any, image: Image) -> None:
 # Once at a time -------------------------------------------------------------------------------------------------------
 
 _Key: TypeAlias = tuple[int, str, str]
+_Work: TypeAlias = Callable[[], Awaitable[ImageBuild]]
 _lock = threading.Lock()
 # By builder, URI and recipe: the builds and checks that are under way, and what came of those that are over. The
 # builder is kept, so that its identity is not given to another.
@@ -290,16 +291,14 @@ async def _once(builder: ImageBuilder, uri: str, recipe: str, work: Callable[[],
     """What ``work`` gives, done once for all that ask for it at the same time, in whatever thread, or later."""
     key = (id(builder), uri, recipe)
     while True:
+        mine: Future[ImageBuild | None] = Future()
+        mine.set_running_or_notify_cancel()  # so that one who no longer waits does not cancel it for all
         with _lock:
             known = _known.get(key)
             if known is not None:
                 break
-            waiting = _under_way.get(key)
-            if waiting is None:
-                mine: Future[ImageBuild | None] = Future()
-                mine.set_running_or_notify_cancel()  # so that one who no longer waits does not cancel it for all
-                _under_way[key] = mine
-        if waiting is None:
+            waiting = _under_way.setdefault(key, mine)
+        if waiting is mine:
             return await _lead(key, builder, mine, work)
         result = await asyncio.wrap_future(waiting)
         if result is not None:
@@ -309,12 +308,12 @@ async def _once(builder: ImageBuilder, uri: str, recipe: str, work: Callable[[],
     return ImageBuild(uri, why="it was asked for before in this process")
 
 
-async def _lead(key: _Key, builder: ImageBuilder, mine: "Future[ImageBuild | None]", work: Any) -> ImageBuild:
+async def _lead(key: _Key, builder: ImageBuilder, mine: "Future[ImageBuild | None]", work: _Work) -> ImageBuild:
     outcome: ImageBuild | None = None
     failure: BaseException | None = None
     try:
-        outcome = await work()
-        return outcome
+        made = outcome = await work()
+        return made
     except Exception as error:
         failure = error
         raise

@@ -70,6 +70,7 @@ def build(
     as_json = wants_json(ctx)
     began = time.perf_counter()
     view = _View(whole=verbose)
+    builds: dict[str, ImageBuild] = {}
     try:
         builds = _build_all(envs, view, builder, copy_style, dry_run, force)
     except ValueError as error:  # a builder that is not there
@@ -123,11 +124,11 @@ def _load(ctx: typer.Context) -> "ModuleType":
     _launch._end_of_start_up()
     try:
         return found._import()
-    except NotFound as error:
-        ctx.fail(str(error))
     except LoadFailed as error:
         _launch._report_load_failure(found, error.__cause__ or error, options)
-        raise typer.Exit(1) from None
+    except NotFound as error:
+        ctx.fail(str(error))
+    raise typer.Exit(1)
 
 
 def _environments(ctx: typer.Context, module: "ModuleType", name: str | None) -> "list[Environment]":

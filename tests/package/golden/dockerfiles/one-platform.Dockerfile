@@ -1,0 +1,13 @@
+FROM ghcr.io/flyteorg/flyte:py3.12-v2.0.0
+
+USER root
+
+RUN id -u flyte >/dev/null 2>&1 || useradd --create-home --shell /bin/bash flyte
+
+WORKDIR /home/flyte
+
+USER flyte
+
+ENV _F_IMG_ID=registry.example/team/n:d8a55c33353924199d6ae9b50aa7baa9
+
+# brings:

@@ -1,0 +1,13 @@
+FROM ghcr.io/flyteorg/flyte:py3.12-v2.0.0
+
+USER root
+
+RUN id -u flyte >/dev/null 2>&1 || useradd --create-home --shell /bin/bash flyte
+
+WORKDIR /home/flyte
+
+USER flyte
+
+ENV _F_IMG_ID=registry.example/team/n:76c74ec1ce161f6f73b65e106473d8f0
+
+# brings:
