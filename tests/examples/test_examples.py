@@ -86,6 +86,8 @@ SAYS: dict[str, list[str]] = {
         r"^sha256 of the summary: [0-9a-f]{64}$",
     ],
     "flyte run examples/files.py main --parts 2": [r"summary\.txt: 2 files, 3000 lines, longest is part-1\.txt"],
+    "python examples/dataframes.py": [r"^before: \['dry'\]$", r"^total: 18\.5 mm$", r"^wet: 4 of 7 days$"],
+    "flyte run examples/dataframes.py main --days 10": [r"total: 25\.5 mm", r"wet: 6 of 10 days"],
     "python examples/report.py": [
         r"^row 18 has no date; its report says how far it came$",
         r"^3 tabs, 1 picture, 3 epochs$",
