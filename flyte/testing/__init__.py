@@ -14,19 +14,27 @@ from flyte._core.face import lazy_face
 if TYPE_CHECKING:
     from flyte.testing._clock import ManualClock as ManualClock
     from flyte.testing._errors import DeadlockError as DeadlockError
+    from flyte.testing._errors import SimulationError as SimulationError
     from flyte.testing._errors import UnmockedTaskError as UnmockedTaskError
     from flyte.testing._mock import mock as mock
     from flyte.testing._run import Started as Started
     from flyte.testing._run import run as run
     from flyte.testing._run import with_testcontext as with_testcontext
+    from flyte.testing._simulate import Schedule as Schedule
+    from flyte.testing._simulate import SimulatedRun as SimulatedRun
+    from flyte.testing._simulate import simulate as simulate
 
 _TABLE = {
     "DeadlockError": "flyte.testing._errors",
     "ManualClock": "flyte.testing._clock",
+    "Schedule": "flyte.testing._simulate",
+    "SimulatedRun": "flyte.testing._simulate",
+    "SimulationError": "flyte.testing._errors",
     "Started": "flyte.testing._run",
     "UnmockedTaskError": "flyte.testing._errors",
     "mock": "flyte.testing._mock",
     "run": "flyte.testing._run",
+    "simulate": "flyte.testing._simulate",
     "with_testcontext": "flyte.testing._run",
 }
 
@@ -35,9 +43,13 @@ __getattr__, __dir__ = lazy_face(__name__, _TABLE)
 __all__ = [
     "DeadlockError",
     "ManualClock",
+    "Schedule",
+    "SimulatedRun",
+    "SimulationError",
     "Started",
     "UnmockedTaskError",
     "mock",
     "run",
+    "simulate",
     "with_testcontext",
 ]

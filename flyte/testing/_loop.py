@@ -215,8 +215,8 @@ def drive(clock: ManualClock, call: Callable[[], Any], order: Order | None = Non
 
     loop = ManualLoop(clock, order)
     asyncio.set_event_loop(loop)
+    main = loop.create_task(call())
     try:
-        main = loop.create_task(call())
         interrupt = _Interrupt(loop, main)
         with interrupt:
             try:
@@ -228,6 +228,9 @@ def drive(clock: ManualClock, call: Callable[[], Any], order: Order | None = Non
     finally:
         loop.closing = True
         try:
+            if main.done():  # the end of it, which stops the loop, may still be waiting to be chosen
+                loop.call_soon(loop.stop)
+                loop.run_forever()
             _close(loop)
         finally:
             asyncio.set_event_loop(None)
