@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from datetime import timedelta
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from flyte.storage._config import ABFS, GCS, S3, Storage, configured
@@ -23,6 +23,8 @@ from flyte.storage._uri import Kind, Location
 _CONNECT_TIMEOUT_S = 5.0
 _TRIES_STALLS = 4
 """Repetitions of one request that sends end after this many stalls in all."""
+_WHOLE_TIMES = 10
+"""A request of which the answer keeps coming may take this many times as long."""
 _PATIENT_STALLS = 4
 """A patient upload gives one request this many stalls: one part of 8 MiB at 0.6 Mbit/s by default."""
 _ENVIRONMENT = ("AWS_", "FLYTE_AWS_", "AZURE_", "AZURITE_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
@@ -68,16 +70,31 @@ def _made(kind: str, root: str, settings: Storage, _environment: Any) -> "CloudS
     return store
 
 
+@cache
+def _has_read_timeout() -> bool:
+    """Whether this release of obstore knows the option; the first that we take do not."""
+    from obstore.store import S3Store
+
+    try:
+        S3Store("bucket", region="us-east-1", client_options={"read_timeout": timedelta(seconds=1)})
+    except TypeError:
+        return False
+    return True
+
+
 def options_for(
     kind: str, settings: Storage, timeout_s: float, retries: int
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """What obstore is to know of a cloud: its configuration, options of the HTTP client, and when to repeat.
 
-    :param timeout_s: how long one request may take.
+    :param timeout_s: how long one request may take to be sent and answered.
     :param retries: how often it is repeated.
     """
     client: dict[str, Any] = {
-        "timeout": timedelta(seconds=timeout_s),
+        # Time in which a request is sent and answered, and then each piece of the answer arrives: while a store puts a
+        # large object together it says again and again that it is still at it.
+        **({"read_timeout": timedelta(seconds=timeout_s)} if _has_read_timeout() else {}),
+        "timeout": timedelta(seconds=(_WHOLE_TIMES if _has_read_timeout() else 1) * timeout_s),
         "connect_timeout": timedelta(seconds=min(_CONNECT_TIMEOUT_S, settings.stall.total_seconds())),
     }
     retry = {
@@ -139,6 +156,8 @@ class CloudStore:
     def __init__(self, kind: str, root: str, settings: Storage) -> None:
         self._kind, self._root, self._settings = kind, root, settings
         self._patience = Patience.of(settings)
+        self.has_opaque_tags = False
+        """An ETag that looks like a checksum was found to be none."""
 
     @property
     def retries(self) -> int:

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable
@@ -28,6 +29,8 @@ SHA256_ATTRIBUTE = "flytesha256"
 """What uploads keep with an object. Letters and digits only, which every cloud takes as a name."""
 _HASHED_AT_ONCE_BYTES = 1024 * 1024
 _FORM = 1
+_MD5 = re.compile("[0-9a-f]{32}")
+"""The ETag of an object in S3 that was sent in one piece is its MD5; one of several parts has another form."""
 
 
 async def download(
@@ -56,7 +59,7 @@ async def download(
         return
     parts = await asyncio.to_thread(_Parts.open, source, target, info, part_bytes, resumable)
     try:
-        await _fetch_parts(store, source, target, parts, concurrency)
+        await _fetch_parts(store, source, target, info, parts, concurrency)
     except BaseException as error:
         useless = isinstance(error, (Changed, Damaged, FileNotFoundError)) or is_out_of_space(error)
         await asyncio.to_thread(parts.close, resumable and not useless)
@@ -76,7 +79,13 @@ async def _fetch_small(store: "CloudStore", source: Location, target: Location, 
     data = bytearray()
     if info.size_bytes:
         data = await store.fetch(source, 0, info.size_bytes, info.version, attributes)
-    _compare(source, attributes, lambda: hashlib.sha256(data).hexdigest())
+    await _compare(
+        store,
+        source,
+        info,
+        attributes,
+        lambda algorithm: hashlib.new(algorithm, data, usedforsecurity=False).hexdigest(),
+    )
     await asyncio.to_thread(_write_small, target, data)
 
 
@@ -90,7 +99,7 @@ def _write_small(target: Location, data: bytearray) -> None:
 
 
 async def _fetch_parts(
-    store: "CloudStore", source: Location, target: Location, parts: "_Parts", concurrency: int
+    store: "CloudStore", source: Location, target: Location, info: ObjectInfo, parts: "_Parts", concurrency: int
 ) -> None:
     attributes: dict[str, str] = {}
     waiting = iter(parts.missing())
@@ -115,18 +124,43 @@ async def _fetch_parts(
         raise failures.exceptions[0] from None
     if not attributes:  # all parts were here already
         await store.fetch(source, 0, 1, parts.version, attributes)
-    await asyncio.to_thread(_compare, source, attributes, parts.digest)
+    await _compare(store, source, info, attributes, parts.digest)
     try:
         await asyncio.to_thread(os.replace, parts.path, target.key)
     except OSError as error:
         raise of_system(target, error) from error
 
 
-def _compare(source: Location, attributes: dict[str, str], digest: Callable[[], str]) -> None:
-    """Hold what arrived against the checksum that is kept with the object, if there is one."""
+async def _compare(
+    store: "CloudStore",
+    source: Location,
+    info: ObjectInfo,
+    attributes: dict[str, str],
+    digest: Callable[[str], str],
+) -> None:
+    """Hold what arrived against the checksum that is kept with the object, if there is one.
+
+    :param digest: gives the checksum of what arrived, for the name of an algorithm.
+    """
     expected = attributes.get(SHA256_ATTRIBUTE)
-    if expected is not None and (found := digest()) != expected:
-        raise Damaged(f"{source.uri!r}: what arrived has the SHA-256 {found}, but the store says {expected}")
+    if expected is not None:
+        found = await asyncio.to_thread(digest, "sha256")
+        if found != expected:
+            raise Damaged(f"{source.uri!r}: what arrived has the SHA-256 {found}, but the store says {expected}")
+        return
+    tag = info.version.strip('"')
+    if source.kind != "s3" or store.has_opaque_tags or not _MD5.fullmatch(tag):
+        return
+    found = await asyncio.to_thread(digest, "md5")
+    if found == tag:
+        return
+    # Buckets that are encrypted with a key of their own give tags that look the same and mean nothing.
+    again = hashlib.md5(usedforsecurity=False)
+    async for chunk in store.read(source):
+        await asyncio.to_thread(again.update, chunk)
+    if again.hexdigest() != found:
+        raise Damaged(f"{source.uri!r}: what arrived has the MD5 {found}, but the store says {tag}")
+    store.has_opaque_tags = True
 
 
 @dataclass
@@ -241,15 +275,15 @@ class _Parts:
             raise of_system(self.target, error) from error
         self.done.add(number)
 
-    def digest(self) -> str:
-        """SHA-256 of all parts in order."""
-        return self._digest_of(0, self.size_bytes)
+    def digest(self, algorithm: str) -> str:
+        """The checksum of all parts in order."""
+        return self._digest_of(0, self.size_bytes, algorithm)
 
     def _digest_part(self, number: int) -> str:
         return self._digest_of(*self.range_of(number))
 
-    def _digest_of(self, start: int, end: int) -> str:
-        digest = hashlib.sha256()
+    def _digest_of(self, start: int, end: int, algorithm: str = "sha256") -> str:
+        digest = hashlib.new(algorithm, usedforsecurity=False)
         while start < end and (data := os.pread(self.file, min(_HASHED_AT_ONCE_BYTES, end - start), start)):
             digest.update(data)
             start += len(data)

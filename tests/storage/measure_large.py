@@ -19,6 +19,7 @@ import tempfile
 import time
 import urllib.request
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from flyte import storage
@@ -38,7 +39,9 @@ def s3_server():
         endpoint = f"http://127.0.0.1:{int(server.stdout.readline())}"
         with urllib.request.urlopen(urllib.request.Request(f"{endpoint}/bucket", method="PUT"), timeout=20):
             pass
-        yield storage.S3(endpoint=endpoint, access_key_id="key", secret_access_key="secret", region="us-east-1")
+        # moto says nothing while it puts the parts together, unlike S3, and is slow at it.
+        patient = timedelta(minutes=10)
+        yield storage.S3(endpoint=endpoint, access_key_id="key", secret_access_key="secret", stall=patient)
         server.stdin.close()
         server.wait(20)
 
