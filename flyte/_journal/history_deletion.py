@@ -126,7 +126,7 @@ def _remove_folder(folder: str) -> str | None:
         return "objects in storage are not deleted with the history"
     path, runs = Path(folder), home_dir() / "local" / "runs"
     # A folder that a user chose may hold anything; only what flyte made itself is flyte's to delete.
-    if path.parent.resolve() != runs.resolve():
+    if path.name in ("", "..") or path.parent.resolve() != runs.resolve():
         return f"it is not in {runs}, so it may hold more than the run"
     if path.is_symlink():
         return "it is a link"
