@@ -71,10 +71,10 @@ async def begin_condition(condition: Condition[Any]) -> Wait:
     try:
         known = await paused.begin()
     except BaseException:
-        paused.leave()
+        paused.leave("cannot be answered: its task failed")
         raise
     if known is not None:
-        paused.leave()
+        paused.leave("is answered")
         return known
     keeper = asyncio.get_running_loop().create_task(paused.keep())
     # It ends with the action that asked, or, where that leaves it behind, with the one above.
@@ -194,6 +194,7 @@ class _Paused:
         self._record: Record | None = None
         self._boundary = _boundary_of(condition)
         self._places: list[tuple[str, str]] = []
+        self._by = ""
         self._refused: set[float] = set()
         """When those answers were given that the run could not take."""
         self._announced = False
@@ -360,6 +361,7 @@ class _Paused:
         """
         while True:
             answer = await self._next_answer()
+            self._by = answer.by
             try:
                 value = await self._decode(answer)
                 outputs = await self._boundary.dump(value)
@@ -376,14 +378,17 @@ class _Paused:
 
     def end(self, keeper: "asyncio.Task[Any]") -> None:
         """:meth:`keep` has ended, or was cancelled before it began."""
-        self.leave()
-        error: BaseException | None
+        error = None if keeper.cancelled() else keeper.exception()
         if keeper.cancelled():
-            error, phase = asyncio.CancelledError("the action that asked has ended"), ActionPhase.ABORTED
+            why, phase = "needs no answer any more: the action that asked has ended", ActionPhase.ABORTED
+            error = asyncio.CancelledError("the action that asked has ended")
+        elif error is None:
+            why, phase = f"was answered elsewhere, by {self._by}", ActionPhase.SUCCEEDED
+        elif isinstance(error, ConditionTimedoutError):
+            why, phase = "was not answered in time", ActionPhase.TIMED_OUT
         else:
-            error = keeper.exception()
-            late = isinstance(error, ConditionTimedoutError)
-            phase = ActionPhase.TIMED_OUT if late else ActionPhase.FAILED if error else ActionPhase.SUCCEEDED
+            why, phase = f"cannot be answered: {error}", ActionPhase.FAILED
+        self.leave(why)
         # With time run out it is written already: see _last_answer().
         if phase in (ActionPhase.ABORTED, ActionPhase.FAILED) and self._kept is not None and self._record is not None:
             assert error is not None
@@ -392,9 +397,9 @@ class _Paused:
         if recorder is not None:
             recorder.action_finished(self._context, phase, error)
 
-    def leave(self) -> None:
+    def leave(self, why: str) -> None:
         """Nobody needs to answer any more."""
-        terminal.take_back(self)
+        terminal.take_back(self, f"condition {self.asked.name!r} {why}")
         signals.withdraw(self)
         if self._desk is not None:
             self._desk.leave(self.condition.name)

@@ -36,6 +36,7 @@ class Terminal:
         self._thread: threading.Thread | None = None
         self._wake: tuple[int, int] | None = None
         self._typed = b""
+        self._why = ""
         self.is_asking = False
         """Whether a question is shown and not yet answered."""
 
@@ -44,6 +45,8 @@ class Terminal:
         if not _has_reader():
             return False
         with self._lock:
+            if question in self._questions:
+                return True
             self._questions.append(question)
             if self._thread is None:
                 if self._wake is None:
@@ -52,11 +55,15 @@ class Terminal:
                 self._thread.start()
         return True
 
-    def take_back(self, question: Question) -> None:
-        """The question needs no answer any more."""
+    def take_back(self, question: Question, why: str) -> None:
+        """The question needs no answer any more.
+
+        :param why: said where it is shown at this moment.
+        """
         with self._lock:
             if question in self._questions:
                 self._questions.remove(question)
+                self._why = why
                 if self._wake is not None:
                     os.write(self._wake[1], b"x")
 
@@ -81,7 +88,9 @@ class Terminal:
         while question in self._questions:
             line = self._read_line()
             if question not in self._questions:
+                self._typed = b""
                 _forget_typed()
+                _say(self._why)
                 return
             if line is None:
                 continue

@@ -117,6 +117,8 @@ class LiveProgress(Progress):
         from rich.console import Console
         from rich.live import Live
 
+        from flyte._control.prompt import terminal
+
         console = Console(file=self._stream)
         live = Live(
             console=console,
@@ -126,11 +128,21 @@ class LiveProgress(Progress):
             vertical_overflow="crop",
         )
         with live, _log_lines_above(live):
-            pause_s = 0.0
+            pause_s, made_room = 0.0, False
             while True:
                 over = self._over.wait(pause_s)
                 began = time.monotonic()
-                live.update(self._picture(console), refresh=True)
+                if terminal.is_asking and not over:
+                    # What is typed meanwhile would be drawn over: the tree makes room for it.
+                    if not made_room:
+                        live.update("", refresh=True)
+                        console.show_cursor()
+                    made_room = True
+                else:
+                    if made_room:
+                        console.show_cursor(False)
+                    made_room = False
+                    live.update(self._picture(console), refresh=True)
                 pause_s = max(REDRAWN_EVERY_S, (time.monotonic() - began) / SHARE_OF_TIME)
                 if over:
                     return
