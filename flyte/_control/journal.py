@@ -8,7 +8,6 @@ import asyncio
 import itertools
 import json
 import sqlite3
-import threading
 from collections.abc import Sequence
 from hashlib import md5, sha256
 from typing import Any
@@ -20,7 +19,7 @@ from flyte._definition.cache import Cache
 from flyte._definition.discovery import discovery_version
 from flyte._journal import values
 from flyte._journal.faults import fault_document
-from flyte._journal.schema import INLINE_BYTES, open_file
+from flyte._journal.schema import INLINE_BYTES, first_action
 from flyte._journal.writer import TASK, Writer, writer
 from flyte.errors import RunRecoveryError, TypeTransformerFailedError
 from flyte.types._interface import interface_hash, typed_interface
@@ -29,7 +28,6 @@ from .attempt import Plan
 from .logs import LineCount
 from .recovery import Found, Past
 
-_ACTIONS_BITS = 32
 _ROOT_KEY = b"root"
 
 _SUCCEEDED, _RECOVERED = ActionPhase.SUCCEEDED.value, ActionPhase.RECOVERED.value
@@ -44,6 +42,7 @@ class Record:
         "attempts",
         "below",
         "cache",
+        "children",
         "context",
         "ended_at",
         "error",
@@ -75,6 +74,8 @@ class Record:
         self.ended_at: float | None = None
         self.cache: str | None = None
         self.source: int | None = None
+        self.children: dict[bytes, Record] | None = None
+        """What this action has called, by key; kept only where it, or one above it, may be attempted again."""
         self.below: set[int] | None = None
         """Ids of the tasks that ran below this action."""
         self.waiting: str | None = None
@@ -125,11 +126,9 @@ class RunJournal:
         self.run = run
         self.past = past
         self.lines = LineCount()
-        self._numbers = itertools.count(run << _ACTIONS_BITS)
+        self._numbers = itertools.count(first_action(run))
         self._tasks: set[int] = set()
         self._named: dict[tuple[str, str, str, str], int] = {}
-        self._reader: sqlite3.Connection | None = None
-        self._reading = threading.Lock()
 
     # Actions --------------------------------------------------------------------------------------------------------
 
@@ -142,7 +141,10 @@ class RunJournal:
         elif task not in self._tasks:
             self._put_task(plan)
             self._tasks.add(task)
-        return self._begin(task, plan.lasting, context, inputs_hash)
+        record = self._begin(task, plan.lasting, context, inputs_hash)
+        if plan.retries.count and record.children is None:
+            record.children = {}
+        return record
 
     def begin_step(
         self,
@@ -179,36 +181,26 @@ class RunJournal:
         record = Record(self.run, next(self._numbers), key, parent, task, context)
         record.inputs_hash = inputs_hash
         context.calls.record = record
+        if parent is not None and parent.children is not None:
+            record.children = {}
         return record
 
     def look_up(self, record: Record, version: str, name: str) -> Found | None:
         """What an earlier attempt of this run, or the run that is recovered, has done of this very work."""
         try:
-            if record.again:
-                own = self._find_own(record.key)
-                if own is not None:
-                    record.id, done = own
-                    if done is not None:
-                        return done
+            parent = record.parent
+            before = parent.children.get(record.key) if parent is not None and parent.children is not None else None
+            if before is not None and record.again:
+                # The same action as in the attempt before: what it did, or at least what its children did, counts.
+                record.id, record.children = before.id, before.children
+                if before.phase in (_SUCCEEDED, _RECOVERED) and before.outputs is not None:
+                    return Found(before.id, tuple(before.below or ()), before.outputs)
             if self.past is not None:
                 root_inputs = record.inputs_hash if record.parent is None else None
                 return self.past.find(record.key, version, root_inputs)
         except (sqlite3.Error, ValueError) as error:
             logger.warning("the history cannot be read, so %r runs again: %s", name, error)
         return None
-
-    def _find_own(self, key: bytes) -> tuple[int, Found | None] | None:
-        with self._reading:
-            if self._reader is None:
-                self._reader = open_file(self.writer.path, _SYNC_WAIT_S)
-            row = self._reader.execute(
-                "SELECT id, phase, below, outputs FROM action WHERE run = ? AND key = ?", (self.run, key)
-            ).fetchone()
-        if row is None:
-            return None
-        if row[1] not in (_SUCCEEDED, _RECOVERED) or row[3] is None:
-            return row[0], None
-        return row[0], Found(row[0], tuple(json.loads(row[2])) if row[2] else (), row[3])
 
     def started(self, record: Record) -> None:
         """The action runs, and may do so for long: readers are to see it."""
@@ -243,9 +235,17 @@ class RunJournal:
         self.keep_outputs(record)
         self._end(record)
         record.phase = _SUCCEEDED
+        record.children = None  # whoever asks for this action again gets its result
         loop = asyncio.get_running_loop()
         if not self.writer.commit_alone(loop, record):
             await self.writer.commit(loop, record)
+
+    def succeeded_soon(self, record: Record) -> None:
+        """:meth:`succeeded`, for a result that can be had again without running anything."""
+        self.keep_outputs(record)
+        self._end(record)
+        record.phase = _SUCCEEDED
+        self._put_soon(record)
 
     def succeeded_at_once(self, record: Record) -> None:
         """:meth:`succeeded`, for a caller that cannot await."""
@@ -304,8 +304,11 @@ class RunJournal:
         record.waiting = None
         self.writer.close_action(record)
         parent = record.parent
-        if record.below and parent is not None and parent.below is not None:
-            parent.below |= record.below
+        if parent is not None:
+            if record.below and parent.below is not None:
+                parent.below |= record.below
+            if parent.children is not None:
+                parent.children[record.key] = record
 
     # Values -----------------------------------------------------------------------------------------------------
 
@@ -372,8 +375,6 @@ class RunJournal:
         self.writer.flush(wait_s=_SYNC_WAIT_S)
         if self.past is not None:
             self.past.close()
-        if self._reader is not None:
-            self._reader.close()
 
 
 _SYNC_WAIT_S = 5.0

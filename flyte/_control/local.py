@@ -172,6 +172,9 @@ async def _remember(
     except BaseException as error:
         journal.failed(record, phase_of(error), error)
         raise
+    if record.cache == "hit":  # the cache has it, for good: nothing is lost if this is written a moment later
+        journal.succeeded_soon(record)
+        return result
     if record.outputs is None:  # somebody else than run_attempt ran it
         record.outputs = await plan.boundary.dump(result)
     await journal.succeeded(record)

@@ -9,16 +9,14 @@ from typing import Any, Self
 
 from flyte._definition.task import declared
 from flyte._journal.alive import is_alive
-from flyte._journal.schema import open_file
+from flyte._journal.schema import actions_of, open_file
 from flyte.errors import RunRecoveryError
 
 from .attempt import plan_of
 
 _DONE = "('succeeded', 'recovered')"
-_FIND = (
-    "SELECT a.id, t.version, a.below, a.outputs FROM action a JOIN task t ON t.id = a.task"
-    f" WHERE a.run = ? AND a.key = ? AND a.phase IN {_DONE} AND a.outputs IS NOT NULL"
-)
+_KEYS = f"SELECT key, id FROM action WHERE id BETWEEN ? AND ? AND phase IN {_DONE} AND outputs IS NOT NULL"
+_FIND = "SELECT a.id, t.version, a.below, a.outputs FROM action a JOIN task t ON t.id = a.task WHERE a.id = ?"
 _BUSY_S = 30.0
 
 
@@ -50,6 +48,7 @@ class Past:
         self.run = runs[0][0]
         self.name = name
         self.base_dir = base_dir
+        self._keys: dict[int, dict[bytes, int]] = {}
         self._current: dict[int, bool] = {}
         self._lock = threading.Lock()
 
@@ -82,13 +81,21 @@ class Past:
             for run, root_inputs in self._runs:
                 if inputs_hash is not None and root_inputs != inputs_hash:
                     continue
-                row = self._file.execute(_FIND, (run, key)).fetchone()
+                action = self._keys_of(run).get(key)
+                row = self._file.execute(_FIND, (action,)).fetchone() if action is not None else None
                 if row is None or row[1] != version:
                     continue
                 below = tuple(json.loads(row[2])) if row[2] else ()
                 if all(self._is_current(task) for task in below):
                     return Found(row[0], below, row[3])
         return None
+
+    def _keys_of(self, run: int) -> dict[bytes, int]:
+        """Key -> id of the actions of a run that ended well."""
+        keys = self._keys.get(run)
+        if keys is None:
+            keys = self._keys[run] = dict(self._file.execute(_KEYS, actions_of(run)))
+        return keys
 
     def _is_current(self, task: int) -> bool:
         """Whether a task that ran then has the same code now; one that is not known now counts as changed."""

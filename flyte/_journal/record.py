@@ -7,10 +7,11 @@ from typing import Any
 from flyte._core.face import nearest
 from flyte.errors import RunRecoveryError
 
-from .schema import journal_path, open_file
+from .schema import actions_of, journal_path, open_file
 from .values import fetch
 
 _BUSY_S = 30.0
+_NAMES = "SELECT name FROM action WHERE id BETWEEN ? AND ? LIMIT 200"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,11 @@ def recorded(run: str, action: str = "a0") -> Recorded:
             raise RunRecoveryError(f"there is no run {run!r}{nearest(run, names)}; see 'flyte get run'")
         row = file.execute(
             "SELECT t.name, a.inputs FROM action a JOIN task t ON t.id = a.task"
-            " WHERE a.run = ? AND a.name = ? AND t.kind = 'task'",
-            (found[0], action),
+            " WHERE a.id BETWEEN ? AND ? AND a.name = ? AND t.kind = 'task'",
+            (*actions_of(found[0]), action),
         ).fetchone()
         if row is None:
-            names = [name for (name,) in file.execute("SELECT name FROM action WHERE run = ? LIMIT 200", (found[0],))]
+            names = [name for (name,) in file.execute(_NAMES, actions_of(found[0]))]
             raise RunRecoveryError(f"run {found[1]!r} has no task action {action!r}{nearest(action, names)}")
         try:
             inputs = fetch(row[1]) if row[1] else b""

@@ -46,7 +46,8 @@ MIGRATIONS = (
             # `below` JSON: ids of the tasks that ran below it; `waiting` JSON: what it waits for, and since when.
             " cache TEXT, source INTEGER, below TEXT, waiting TEXT, inputs BLOB, outputs BLOB, error TEXT)"
         ),
-        "CREATE UNIQUE INDEX action_by_key ON action (run, key)",
+        # No index of its own: ids tell the run, and a third of what a row costs to write would be the index. What is
+        # looked up by key, in a run that is recovered from, is read into memory once.
         # Attempts that failed, and were followed by another one or by the end.
         (
             "CREATE TABLE attempt ("
@@ -70,6 +71,19 @@ MIGRATIONS = (
         ),
     ),
 )
+
+
+_NUMBER_BITS = 32
+
+
+def first_action(run: int) -> int:
+    """The id of the first action of a run; the others follow it."""
+    return run << _NUMBER_BITS
+
+
+def actions_of(run: int) -> tuple[int, int]:
+    """The least and the greatest id that an action of this run may have."""
+    return run << _NUMBER_BITS, (run + 1 << _NUMBER_BITS) - 1
 
 
 class NotAJournal(Exception):

@@ -180,7 +180,7 @@ def answer_here(waiting: Waiting, answer: Answer) -> None:
 _SELECT = (
     "SELECT a.id, a.name, a.phase, a.queued_at, a.ended_at, a.waiting, p.name, t.name, t.detail"
     " FROM action a JOIN task t ON t.id = a.task LEFT JOIN action p ON p.id = a.parent"
-    " WHERE a.run = ? AND t.kind = 'condition' ORDER BY a.id"
+    " WHERE a.id BETWEEN ?1 << 32 AND (?1 + 1 << 32) - 1 AND t.kind = 'condition' ORDER BY a.id"
 )
 
 
@@ -346,7 +346,8 @@ _EARLIER = (
     " SELECT r.recovered_from, past.age + 1 FROM run r JOIN past ON r.id = past.id"
     " WHERE r.recovered_from IS NOT NULL AND past.age < 10000)"
     " SELECT a.id, r.name, a.queued_at, a.phase, a.waiting, t.name FROM past"
-    " JOIN run r ON r.id = past.id JOIN action a ON a.run = r.id AND a.key = ? JOIN task t ON t.id = a.task"
+    " JOIN run r ON r.id = past.id JOIN action a ON a.id BETWEEN r.id << 32 AND (r.id + 1 << 32) - 1 AND a.key = ?"
+    " JOIN task t ON t.id = a.task"
     " WHERE t.version = ? ORDER BY past.age"
 )
 

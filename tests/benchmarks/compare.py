@@ -55,7 +55,12 @@ TARGETS = {
     "S4_pydantic:1000": STRUCTURED_CHILD,
     "S6:200": Target(1 / 20),
     "S6_aio:200": Target(1 / 20),
+    "S7:1000": Target(1 / 10),
+    "S7_fill:1000": Target(1 / 20),
     "S10:1000": Target(1 / 10),
+    "S10_kept:1000": Target(1 / 10),
+    "S12:1000": Target(1 / 25),
+    "S12_fan:1000": Target(1 / 25),
     "S11_int:10000": Target(1 / 4),
     "S11_dataclass:1000": STRUCTURED_CONVERSION,
     "S11_pydantic:1000": STRUCTURED_CONVERSION,
@@ -72,6 +77,9 @@ MEMORY_SIZES = (1_000, 10_000, 100_000)
 MOST_KB_PER_CHILD = 3.0
 # Linear: a child among the most costs hardly more than one among fewer. The rest is what allocators round up.
 MOST_BEND = 1.25
+
+# How much longer the same may take when it is remembered.
+KEPT = {"S1_kept:10000": ("S1:10000", 3.0)}
 
 HELLO = """\
 import asyncio
@@ -144,6 +152,7 @@ class System:
         command = self.commands.get(name)
         argv = command.argv if command else [str(self.python), str(HERE / self.driver), name, n]
         with empty_home() as (work, environment):
+            environment["BENCHMARK_SYSTEM"] = self.label
             started = time.perf_counter()
             code, out, err = finish(argv, work, environment, timeout_s)
             seconds = time.perf_counter() - started
@@ -216,7 +225,19 @@ def asyncio_commands(python: Path) -> dict[str, Command]:
 
 
 # What bare asyncio has no equal of.
-NOT_IN_ASYNCIO = {"S11_int", "S11_dataclass", "S11_pydantic", "S11_list", "S8_cmd_help", "S8_cmd_run_help"}
+NOT_IN_ASYNCIO = {
+    "S7",
+    "S7_fill",
+    "S10_kept",
+    "S12",
+    "S12_fan",
+    "S11_int",
+    "S11_dataclass",
+    "S11_pydantic",
+    "S11_list",
+    "S8_cmd_help",
+    "S8_cmd_run_help",
+}
 
 
 @dataclass
@@ -309,6 +330,7 @@ def row(scenario: str, cells: dict[str, Cell]) -> tuple[list[str], bool]:
 
 LABELS = ("ours", "peer", "asyncio")
 HEAD = ["scenario", "ours", "peer", "asyncio", "ours/peer", "KB/item", "peer", "asyncio", "at most", ""]
+JOURNAL_HEAD = ["remembered", "with", "without", "with/without", "at most", ""]
 MEMORY_HEAD = ["gathered children", "ours KB each", "asyncio KB each", "at most", ""]
 
 
@@ -339,6 +361,24 @@ def memory(systems: list[System], reps: int, timeout_s: float, log: Any) -> tupl
     return rows, met
 
 
+def journal(systems: list[System], reps: int, timeout_s: float, log: Any) -> tuple[list[list[str]], bool]:
+    """What it costs to remember: the same work of ours with and without."""
+    ours = [s for s in systems if s.label == "ours"]
+    rows, met = [], True
+    for scenario, (plain, at_most) in KEPT.items():
+        pairs = [[take_turns(ours, one, 1, timeout_s, log)["ours"] for one in (scenario, plain)] for _ in range(reps)]
+        if any(cell.failure for pair in pairs for cell in pair):
+            rows.append([scenario, "", "", "", f"{at_most:g}", "FAILED"])
+            met = False
+            continue
+        value = median(kept.seconds / off.seconds for kept, off in pairs)
+        ok = value <= at_most
+        met = met and ok
+        times = [duration(median(cells)) for cells in zip(*[(a.seconds, b.seconds) for a, b in pairs], strict=True)]
+        rows.append([scenario, *times, f"{value:.2f}", f"{at_most:g}", "met" if ok else "MISSED"])
+    return rows, met
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ours", type=Path, required=True, help="interpreter of an environment with this checkout")
@@ -349,6 +389,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--no-memory", action="store_true", help="leave out the growth of memory up to 100,000 children"
     )
+    parser.add_argument("--no-journal", action="store_true", help="leave out what remembering runs costs")
     parser.add_argument("--no-gate", action="store_true", help="only print: exit code 0 also when a target is missed")
     parser.add_argument("--out", type=Path, help="append every run as a line of JSON to this file")
     a = parser.parse_args()
@@ -384,6 +425,11 @@ def main() -> int:
             met = met and ok
             print(f"{cells_row[0]}: {cells_row[4] or '-'} {cells_row[-1]}", file=sys.stderr)
         print_table(HEAD, rows)
+        if not a.no_journal:
+            journal_rows, ok = journal(systems, a.reps, a.timeout, log)
+            met = met and ok
+            print()
+            print_table(JOURNAL_HEAD, journal_rows)
         if not a.no_memory:
             memory_rows, ok = memory(systems, min(a.reps, 3), a.timeout, log)
             met = met and ok
