@@ -1,6 +1,8 @@
 """Environments: what tasks or apps share, and which other environments they need."""
 
+import os
 import re
+import sys
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,7 +14,18 @@ from .pod import PodTemplate
 from .resources import Resources
 from .secret import Secret, SecretRequest
 
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _NAME = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
+
+
+def _calling_file() -> str | None:
+    """The file of the nearest caller outside of this package; None for code that was typed."""
+    frame = sys._getframe(1)
+    # "<string>" is the __init__ that dataclasses write.
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((_PACKAGE, "<string>")):
+        frame = frame.f_back
+    name = frame.f_code.co_filename
+    return None if name.startswith("<") else os.path.abspath(name)
 
 
 def check_type(owner: str, field_name: str, value: Any, allowed: tuple[type, ...], wanted: str) -> None:
@@ -38,7 +51,8 @@ class Environment:
     :param resources: default of each task.
     :param interruptible: whether tasks may run on machines that can be taken away.
     :param image: an image, the URI of one, or ``"auto"`` for the default image of this Python with flyte installed.
-    :param include: further files that travel with the code, relative to the module.
+    :param include: further files, folders and globs that travel with the code; absolute, or relative to the folder of
+        the file that makes the environment.
     :param service_account: Kubernetes service account to run as.
     :raises TypeError: a field has the wrong type.
     :raises ValueError: a name that is not allowed.
@@ -55,6 +69,8 @@ class Environment:
     image: str | Image | Literal["auto"] | None = "auto"
     include: tuple[str, ...] = field(default_factory=tuple)
     service_account: str | None = None
+    # The file that makes it, which includes are relative to; None without includes, or where there is no file.
+    _declared_in: str | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         owner = f"{type(self).__name__}({self.name!r})"
@@ -86,6 +102,7 @@ class Environment:
         for path in self.include:
             check_type(owner, "include", path, (str,), "a tuple of paths")
         self.include = tuple(self.include)
+        self._declared_in = _calling_file() if self.include else None
         if self.description is not None and len(self.description) > 255:
             logger.warning("%s: description has %d characters; 255 are kept", owner, len(self.description))
             self.description = self.description[:255]

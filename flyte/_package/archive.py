@@ -19,6 +19,9 @@ LEVEL = 4
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # no name, mtime 0, unknown system (RFC 1952)
 _BLOCK_BYTES = 512
 _RECORD_BYTES = 10240
+# Of a header, from the end of its checksum on: a regular file, without names of its owner (POSIX.1-1988, ustar).
+_REST = (b"\0 0" + bytes(100) + b"ustar\00000").ljust(_BLOCK_BYTES - 154, b"\0")
+_REST_SUM = sum(_REST[2:]) + 8 * ord(" ")  # while it is summed up, the checksum counts as eight spaces
 
 
 class GzipWriter:
@@ -63,9 +66,7 @@ def write_archive(file: BinaryIO, members: Iterable[tuple[str, bool, int, Iterab
     packed = GzipWriter(file)
     digest = hashlib.md5(usedforsecurity=False)
     for path, executable, size_bytes, pieces in members:
-        header = tarfile.TarInfo(path)
-        header.size, header.mtime, header.mode = size_bytes, MTIME_S, 0o755 if executable else 0o644
-        packed.write(header.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
+        packed.write(_header(path, executable, size_bytes))
         seen_bytes = 0
         for piece in pieces:
             digest.update(piece)
@@ -78,6 +79,18 @@ def write_archive(file: BinaryIO, members: Iterable[tuple[str, bool, int, Iterab
     packed.write(b"\0" * (2 * _BLOCK_BYTES))
     packed.write(b"\0" * (-packed.size_bytes % _RECORD_BYTES))
     return digest.hexdigest(), packed.close()
+
+
+def _header(path: str, executable: bool, size_bytes: int) -> bytes:
+    """What stands before a file's content, as tarfile writes it, which takes ten times as long."""
+    if not path.isascii() or len(path) > 100 or size_bytes >= 8**11:
+        header = tarfile.TarInfo(path)
+        header.size, header.mtime, header.mode = size_bytes, MTIME_S, 0o755 if executable else 0o644
+        return header.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    start = path.encode("ascii").ljust(100, b"\0") + (b"0000755\0" if executable else b"0000644\0")
+    numbers = b"0000000\0" * 2 + f"{size_bytes:011o}\0{MTIME_S:011o}\0".encode("ascii")
+    checksum = sum(start) + sum(numbers) + _REST_SUM
+    return start + numbers + f"{checksum:06o}".encode("ascii") + _REST
 
 
 def unpack(archive: str, destination: str) -> list[str]:

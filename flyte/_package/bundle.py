@@ -14,19 +14,20 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from flyte._core.code_bundle import CodeBundle
+from flyte._core.home import home_dir
 from flyte._core.log import logger
 from flyte.errors import CodeBundleError
 
 from .archive import LEVEL, GzipWriter, write_archive
 from .download import download_code_bundle as download_code_bundle  # flyte.extend hands it on from here
 from .files import ChosenFile, CopyStyle, Selection, choose_files, describe_file, import_folders, loaded_modules
-from .ignoring import holds_private_key
+from .ignoring import holds_secret
 from .local_imports import Import, LocalModules, certain, glance
 
 _KEY_FILE_BYTES = 256 * 1024  # larger files hold data; a key has a few thousand bytes
 _KEPT_BYTES = 64 * 1024 * 1024  # content that is read for the checks and kept for the archive
 _PIECE_BYTES = 1 << 20
-_FORMAT = 1
+_FORMAT = 2
 _CLOCK_STEP_NS = 50_000_000  # of file times: a file may change again within one step of the kernel's clock
 
 
@@ -53,7 +54,7 @@ def build_bundle(
     :param allow_secrets: let files travel that look like secrets.
     :param in_image: top-level modules that the image brings: importing them is no error though they do not travel.
     :param destination: where it is to be unpacked.
-    :param state_folder: keeps what is known of the files; default ``$FLYTE_HOME`` or ``~/.flyte``.
+    :param state_folder: keeps what is known of the files; default ``local`` in ``$FLYTE_HOME`` or ``~/.flyte``.
     :raises CodeBundleError: nothing to pack, a secret that nobody asked for, a local import that would not travel; no
         archive is made.
     """
@@ -93,7 +94,8 @@ def examine(
 def _refuse_secrets(paths: list[str]) -> None:
     raise CodeBundleError(
         f"these files look like secrets and would travel with the code: {', '.join(paths)}. Name them in .flyteignore "
-        "and use flyte.Secret; or, if they are meant, name each in include"
+        "and use flyte.Secret; or, if they are meant, name each in include, or allow them with allow_secrets=True "
+        "(--allow-secrets)"
     )
 
 
@@ -102,7 +104,7 @@ class _Project:
 
     def __init__(self, root: str, state_folder: str | Path | None) -> None:
         self._root = root
-        state = Path(state_folder or os.environ.get("FLYTE_HOME") or Path.home() / ".flyte")
+        state = Path(state_folder or home_dir() / "local")
         self._path = state / "bundles" / f"{hashlib.md5(os.fsencode(root), usedforsecurity=False).hexdigest()}.json"
         self._known: dict[str, Any] = {"format": _FORMAT, "files": {}, "archives": {}}
         try:
@@ -126,7 +128,7 @@ class _Project:
         return content
 
     def _facts(self, file: ChosenFile) -> tuple[list[Import], bool]:
-        """What the file seems to import, and whether it holds a private key."""
+        """What the file seems to import, and whether it holds a secret."""
         stamp = [file.size_bytes, file.mtime_ns, file.ctime_ns]
         known = self._known["files"].get(file.path)
         if known is not None and known[0] == stamp:
@@ -137,13 +139,13 @@ class _Project:
         if is_python or file.size_bytes <= _KEY_FILE_BYTES:
             content = self._content(file)
             imports = glance(content) if is_python else []
-            key = holds_private_key(content)
+            key = holds_secret(content)
         self._changed = True
         self._known["files"][file.path] = [stamp, imports, key]
         return imports, key
 
     def check(self, chosen: Selection, style: CopyStyle, allow_secrets: bool, in_image: Collection[str]) -> Selection:
-        """Refuse private keys and imports that would not travel; add what loaded modules import.
+        """Refuse secrets and imports that would not travel; add what loaded modules import.
 
         :raises CodeBundleError: naming the files.
         """

@@ -3,6 +3,7 @@
 Called by the bundle builder and by ``flyte bundle --explain``. Reads names and sizes only, never contents.
 """
 
+import contextlib
 import glob
 import os
 import stat
@@ -35,6 +36,7 @@ class ChosenFile:
     :param source: where it lies on this machine.
     :param reason: why it was chosen.
     :param asked_for: it was named itself, so secrets in it are meant.
+    :param leads_to: where it really lies, if a link leads there.
     """
 
     path: str
@@ -45,6 +47,7 @@ class ChosenFile:
     executable: bool
     reason: str
     asked_for: bool = False
+    leads_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,8 @@ class Selection:
             for f in self.files
             if not f.asked_for
             and (
-                has_secret_name(f.path.rpartition("/")[2])
-                or has_secret_name(os.path.basename(os.path.realpath(f.source)))
+                has_secret_name(f.path)
+                or (f.leads_to is not None and has_secret_name("/".join(f.leads_to.split(os.sep)[-2:])))
             )
         )
 
@@ -127,7 +130,8 @@ def choose_files(root: str | Path, style: CopyStyle = "loaded_modules", include:
             _walk(top, "", rules, above, chosen, left_out, "in the project", (os.path.realpath(top),))
         elif style == "loaded_modules":
             for path, module in loaded_modules(top):
-                chosen[path] = describe_file(top, path, f"module {module} is loaded")
+                with contextlib.suppress(FileNotFoundError):  # loaded from an archive, or deleted since
+                    chosen[path] = describe_file(top, path, f"module {module} is loaded")
         for pattern in include:
             _include(top, pattern, chosen, left_out)
     except (OSError, ValueError) as error:
@@ -136,18 +140,39 @@ def choose_files(root: str | Path, style: CopyStyle = "loaded_modules", include:
     return Selection(top, files, tuple(sorted({x for x in left_out if x.path not in chosen}, key=lambda x: x.path)))
 
 
+def explain_left_out(selection: Selection) -> tuple[LeftOut, ...]:
+    """What is below the root and does not travel, and why, whatever the copy style: for a reader.
+
+    Where only loaded modules or included files travel, the project's other files are left out for that reason.
+    """
+    everything = choose_files(selection.root, "all")
+    found = {x.path: x for x in (*everything.left_out, *selection.left_out)}
+    taken = {f.path for f in selection.files}
+    for file in everything.files:
+        if file.path not in taken:
+            module = file.path.endswith(".py")
+            found[file.path] = LeftOut(file.path, "not a loaded module" if module else "neither a module nor included")
+    return tuple(found[path] for path in sorted(found) if path not in taken)
+
+
 def describe_file(root: str, path: str, reason: str, asked_for: bool = False) -> ChosenFile:
     """The file at ``path`` below ``root``, links followed.
 
     :raises OSError: there is none.
     """
     source = os.path.join(root, *path.split("/"))
-    return _chosen(path, source, os.stat(source), reason, asked_for)
+    status = os.lstat(source)
+    if is_linked := stat.S_ISLNK(status.st_mode):
+        status = os.stat(source)
+    return _chosen(path, source, status, reason, is_linked, asked_for)
 
 
-def _chosen(path: str, source: str, s: os.stat_result, reason: str, asked_for: bool = False) -> ChosenFile:
+def _chosen(
+    path: str, source: str, s: os.stat_result, reason: str, is_linked: bool, asked_for: bool = False
+) -> ChosenFile:
     executable = bool(s.st_mode & stat.S_IXUSR)
-    return ChosenFile(path, source, s.st_size, s.st_mtime_ns, s.st_ctime_ns, executable, reason, asked_for)
+    leads_to = os.path.realpath(source) if is_linked else None
+    return ChosenFile(path, source, s.st_size, s.st_mtime_ns, s.st_ctime_ns, executable, reason, asked_for, leads_to)
 
 
 def _walk(
@@ -166,6 +191,7 @@ def _walk(
     :param above: the root relative to what ``rules`` are relative to.
     :param chain: real paths of the folders above, where a link leads in a circle if it leads back to one.
     """
+    through_link = bool(prefix) and not f"{chain[-1]}/".endswith(f"/{prefix}")
     with os.scandir(folder) as listing:
         entries = {e.name: e for e in listing}
     rules = rules.enter(folder, above + prefix, {*entries}) if reason == "in the project" else rules
@@ -194,7 +220,7 @@ def _walk(
             if why := file_left_out(name) or rules.ignoring(above + path):
                 left_out.append(LeftOut(path, why))
             elif path not in chosen:
-                chosen[path] = _chosen(path, entry.path, entry.stat(), reason)
+                chosen[path] = _chosen(path, entry.path, entry.stat(), reason, through_link or entry.is_symlink())
         else:
             broken = entry.is_symlink() and not os.path.exists(entry.path)
             left_out.append(LeftOut(path, "a link that leads nowhere" if broken else "neither a file nor a folder"))
@@ -208,9 +234,10 @@ def _include(root: str, pattern: str, chosen: dict[str, ChosenFile], left_out: l
     found = [asked] if literal else sorted(glob.glob(asked, recursive=True, include_hidden=True))
     if not found or not os.path.exists(found[0]):
         raise ValueError(f"include {pattern!r} names no file; it is relative to the root")
+    shown = os.path.relpath(asked, root) if os.path.isabs(pattern) else pattern
     for source in found:
         path = os.path.relpath(source, root).replace(os.sep, "/")
-        reason = f"include {pattern!r}"
+        reason = f"include {shown!r}"
         if os.path.isdir(source):
             prefix = "" if path == "." else f"{path}/"
             if literal or not folder_left_out(os.path.basename(source), source):
@@ -223,13 +250,14 @@ def loaded_modules(root: str) -> Iterator[tuple[str, str]]:
     """Path and name of each module loaded from below ``root`` that is neither installed nor Python's own."""
     real_root = os.path.realpath(root)
     real_folders: dict[str, str] = {}
+    environments: dict[str, bool] = {}
     prefixes = tuple({root.rstrip("/") + os.sep, real_root.rstrip("/") + os.sep})
     for name, module in list(sys.modules.items()):
         # Through __dict__, so that no lazy module is made to load what nobody asked for.
         file = getattr(module, "__dict__", {}).get("__file__")
         if not isinstance(file, str):
             continue
-        source = os.path.abspath(file)
+        source = file if file.startswith("/") and "/." not in file and "//" not in file else os.path.abspath(file)
         if not source.startswith(prefixes):
             folder, base = os.path.split(source)
             if folder not in real_folders:
@@ -238,7 +266,12 @@ def loaded_modules(root: str) -> Iterator[tuple[str, str]]:
             if not source.startswith(prefixes):
                 continue
         inside = next(source[len(p) :] for p in prefixes if source.startswith(p))
-        if is_installed(source) or not os.path.isfile(source) or _in_virtual_environment(root, inside):
+        if is_installed(source):
+            continue
+        first = inside.partition(os.sep)[0]
+        if first not in environments:
+            environments[first] = _in_virtual_environment(root, inside)
+        if environments[first]:
             continue
         yield inside.replace(os.sep, "/"), name
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 _VCS = frozenset({".git", ".hg", ".svn", ".bzr", ".jj"})
+_ARCHIVE = re.compile(r"fast[0-9a-f]{32}\.tar\.gz")
 _CACHES = frozenset(
     {"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", ".tox", ".nox", ".ipynb_checkpoints",
      ".eggs", ".cache", "__pypackages__"}
@@ -21,14 +22,21 @@ _STANDARD_LIBRARY = frozenset(
     os.path.realpath(p) for p in (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")) if p
 )
 _SECRET_NAMES = re.compile(
-    r"\.env(\..+)?|.+\.env|id_(rsa|dsa|ecdsa|ed25519)(_sk)?|.+\.(p12|pfx|jks|keystore|ppk)|\.netrc|\.pypirc|\.htpasswd"
-    r"|\.git-credentials|\.pgpass",
+    r"\.env(\..+)?|.+\.env|id_(rsa|dsa|ecdsa|ed25519)(_sk)?|.+\.(p12|pfx|jks|keystore|ppk|kdbx)|\.netrc|\.pypirc"
+    r"|\.htpasswd|\.git-credentials|\.pgpass|\.boto|\.s3cfg|\.dockercfg|\.vault-token|kubeconfig|.+\.kubeconfig"
+    r"|application_default_credentials\.json|access_tokens\.db|accesstokens\.json|msal_token_cache\..+",
     re.IGNORECASE,
 )
+# Files that hold logins only because of the folder they are in.
+_SECRET_PATHS = re.compile(r"(^|.*/)(\.aws/credentials|\.kube/config|\.docker/config\.json|\.azure/.+\.json)")
 # Templates of such files, which projects commit on purpose.
 _TEMPLATE_NAMES = re.compile(r".*\.(example|sample|template|dist)", re.IGNORECASE)
 # The frame of a PEM key (RFC 7468) with key material after it, so that code that mentions the frame is no key.
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?:\s|\\[rn])+[A-Za-z0-9+/=:\-]{32}")
+# A cloud's secret key, with 40 characters of it, as its own tools write it to files.
+_CLOUD_KEY = re.compile(
+    rb"aws_secret_access_key[\"']?\s*[=:]\s*[\"']?[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+])", re.IGNORECASE
+)
 
 
 def folder_left_out(name: str, path: str) -> str | None:
@@ -50,6 +58,8 @@ def file_left_out(name: str) -> str | None:
     """Why a file never travels unless named; None when it may."""
     if name.endswith((".pyc", ".pyo")) or name == ".DS_Store":
         return "cache"
+    if _ARCHIVE.fullmatch(name):
+        return "a code bundle"
     return None
 
 
@@ -61,14 +71,25 @@ def is_installed(path: str) -> bool:
     return any(path.startswith(folder + os.sep) for folder in _STANDARD_LIBRARY)
 
 
-def has_secret_name(name: str) -> bool:
-    """Whether a file of this name usually holds secrets: ``.env``, private keys, stored logins."""
-    return _SECRET_NAMES.fullmatch(name) is not None and _TEMPLATE_NAMES.fullmatch(name) is None
+def has_secret_name(path: str) -> bool:
+    """Whether a file of this name usually holds secrets: ``.env``, private keys, logins to clouds and registries.
+
+    :param path: with ``/``; the folders count where only they tell (``.aws/credentials``).
+    """
+    name = path.rpartition("/")[2]
+    if (name.endswith(".py") and not name.startswith(".")) or _TEMPLATE_NAMES.fullmatch(name) is not None:
+        return False
+    return _SECRET_NAMES.fullmatch(name) is not None or _SECRET_PATHS.fullmatch(path) is not None
 
 
-def holds_private_key(content: bytes) -> bool:
-    """Whether ``content`` holds a private key in PEM form."""
-    return b"PRIVATE KEY-----" in content and _PRIVATE_KEY.search(content) is not None
+def holds_secret(content: bytes) -> bool:
+    """Whether ``content`` holds a private key in PEM form, or a cloud's secret access key."""
+    if b"PRIVATE KEY-----" in content and _PRIVATE_KEY.search(content) is not None:
+        return True
+    # Two searches for a constant are far quicker than one that ignores case.
+    if b"aws_secret_access_key" not in content and b"AWS_SECRET_ACCESS_KEY" not in content:
+        return False
+    return _CLOUD_KEY.search(content) is not None
 
 
 def is_pattern(text: str) -> bool:

@@ -119,7 +119,7 @@ def main() -> None:
                     "first_s": round(statistics.median(fresh_s), 4),
                     "again_s": round(statistics.median(again_s), 4),
                     "archive_bytes": os.path.getsize(archive),
-                }  # fmt: skip
+                }
             )
         )
 

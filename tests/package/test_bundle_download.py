@@ -1,9 +1,11 @@
 """Unpacking and fetching: what is hostile or damaged is refused, and one bundle is fetched once."""
 
 import asyncio
+import dataclasses
 import gzip
 import io
 import os
+import secrets
 import sys
 import tarfile
 from pathlib import Path
@@ -12,11 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flyte import storage
 from flyte._core.code_bundle import CodeBundle
 from flyte._package import download
 from flyte._package.archive import unpack, write_archive
 from flyte._package.bundle import build_bundle, download_code_bundle
 from flyte.errors import CodeBundleError
+from flyte.storage._config import configured
+from tests.storage.conftest import s3_endpoint  # noqa: F401 - a fixture
 
 
 @pytest.fixture(autouse=True)
@@ -162,7 +167,7 @@ async def test_damaged_archives_are_named(tmp_path, damage):
     assert everything_below(tmp_path) == ["a.tar.gz", "out"]
 
 
-@pytest.mark.parametrize("uri", ["s3://bucket/fast.tar.gz", "/gone/fast.tar.gz", "file:///gone/fast.tar.gz"])
+@pytest.mark.parametrize("uri", ["gopher://host/fast.tar.gz", "/gone/fast.tar.gz", "file:///gone/fast.tar.gz"])
 async def test_what_cannot_be_fetched_is_named(tmp_path, uri):
     with pytest.raises(CodeBundleError) as caught:
         await download_code_bundle(CodeBundle(computed_version="v", destination=str(tmp_path / "out"), tgz=uri))
@@ -199,6 +204,41 @@ async def test_fetched_once_and_importable(tmp_path, as_uri):
     assert await download_code_bundle(bundle) == fetched
     assert (tmp_path / "new/dest/travelled_7.py").read_text() == "changed"  # not unpacked again
     assert sys.path.count(bundle.destination) == 1
+
+
+@pytest.mark.parametrize("kind", ["memory", "s3"])
+@pytest.mark.parametrize("pickled", [False, True])
+async def test_fetched_from_a_store(tmp_path, kind, pickled, request):
+    folder = f"memory://{tmp_path.name}"
+    if kind == "s3":
+        endpoint = request.getfixturevalue("s3_endpoint")
+        there = storage.S3(endpoint=endpoint, access_key_id="key", secret_access_key="secret", region="us-east-1")
+        folder = f"s3://bucket/{secrets.token_hex(6)}"
+        with configured.override(there):
+            await check_fetching(tmp_path, folder, pickled)
+    else:
+        await check_fetching(tmp_path, folder, pickled)
+
+
+async def check_fetching(tmp_path, folder, pickled):
+    made = project(tmp_path, files=3)
+    destination = tmp_path / "new" / "dest"
+    if pickled:
+        (tmp_path / "code.pkl.gz").write_bytes(gzip.compress(b"any"))
+        uri = await storage.put(str(tmp_path / "code.pkl.gz"), f"{folder}/code.pkl.gz")
+        bundle = CodeBundle(computed_version="v", destination=str(destination), pkl=uri)
+    else:
+        uri = await storage.put(made.tgz, f"{folder}/fast.tar.gz")
+        bundle = CodeBundle(computed_version="v", destination=str(destination), tgz=uri)
+    fetched = await asyncio.gather(*(download_code_bundle(bundle) for _ in range(5)))
+    assert {f.downloaded_path for f in fetched} == {destination / "code.pkl.gz" if pickled else destination}
+    there = {p.name for p in destination.iterdir() if not p.name.startswith(".")}
+    assert there == ({"code.pkl.gz"} if pickled else {f"travelled_{i}.py" for i in range(3)})
+    assert not list(destination.glob("*fetched*"))
+    gone = dataclasses.replace(bundle, computed_version="w", **{"pkl" if pickled else "tgz": f"{folder}/gone.gz"})
+    with pytest.raises(CodeBundleError, match=r"gone\.gz"):
+        await download_code_bundle(gone)
+    assert await download_code_bundle(bundle) == fetched[0]  # which is still there
 
 
 async def test_another_bundle_in_the_same_place_takes_it_over(tmp_path):
