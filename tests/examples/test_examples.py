@@ -100,6 +100,12 @@ SAYS: dict[str, list[str]] = {
         r"^continued from step-3\.ckpt$",
     ],
     "flyte run examples/checkpoint.py main --epochs 4": [r"epoch 3 in attempt 1"],
+    "python examples/approval.py": [
+        r"^Ada: 250\.00 paid \(a good customer\)$",
+        r"^Bob: refused \(no note\)$",
+        r"^Cleo: nobody has decided, so nothing is paid$",
+    ],
+    "flyte run examples/approval.py main --amount 250.0": [r"Ada: 250\.00 paid", r"Bob: refused", r"Cleo: nobody"],
     "python examples/overriding.py": [
         r"^3 epochs at 0\.1, attempt 0$",
         r"^30 epochs at 0\.5, attempt 1$",
