@@ -57,6 +57,11 @@ SAYS: dict[str, list[str]] = {
         r"1/9 = 0\.111",
         r"10 x 0\.5 s of blocking took (0\.[5-9]|[1-3]\.\d) s in 10 threads",
     ],
+    "python examples/recovery.py": [
+        r"^a first run, which is killed:\n  asked 'rain\?'\n  trained fold 0\n  trained fold 1\n"
+        r"it ended by signal 9; a second run goes on:\n  trained fold 2\n  trained fold 3\n"
+        r"rain\? at \d\d:\d\d, dice says [1-6]: 0\.6$",
+    ],
     "python examples/caching.py": [
         r"^total 30, computed on Monday$",
         r"^total 30, computed on Tuesday$",
