@@ -1,6 +1,7 @@
 """Recovery: a run that was killed is taken up where it was; what had ended is not done again.
 
 $ python examples/recovery.py
+$ flyte run examples/recovery.py main --folds 2
 """
 
 import asyncio
