@@ -8,12 +8,15 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from flyte.errors import ImageBuildError
+
 
 class IgnorePatterns:
     """The patterns of one file, for paths below one folder.
 
     :param lines: of the file.
     :param below: folder that asked paths are in, relative to the one that the patterns are relative to.
+    :raises flyte.errors.ImageBuildError: a pattern that is none.
     """
 
     __slots__ = ("_below", "_rules", "takes_back")
@@ -28,7 +31,12 @@ class IgnorePatterns:
             taken_back = text.startswith("!")
             pattern = "/".join(part for part in text.removeprefix("!").strip().split("/") if part not in ("", "."))
             if pattern:
-                self._rules.append((taken_back, re.compile(_expression(pattern), re.DOTALL)))
+                try:
+                    self._rules.append((taken_back, re.compile(_expression(pattern), re.DOTALL)))
+                except re.error:
+                    raise ImageBuildError(
+                        f"{pattern!r} is not a pattern of a .dockerignore file: a range in its brackets runs backwards"
+                    ) from None
         self.takes_back = any(taken_back for taken_back, _ in self._rules)
 
     def ignores(self, path: str) -> bool:
@@ -52,7 +60,7 @@ def _expression(pattern: str) -> str:
         elif pattern.startswith("**", at):
             found, at = found + ".*", at + 2
         elif one == "[" and (end := pattern.find("]", at + 2)) > 0:
-            inner = pattern[at + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
+            inner = re.sub(r"[^\w^-]|(?<=-)-", lambda one: "\\" + one.group(), pattern[at + 1 : end])
             found, at = f"{found}[{inner}]", end + 1
         elif one == "\\" and at + 1 < len(pattern):
             found, at = found + re.escape(pattern[at + 1]), at + 2
