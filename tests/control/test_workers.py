@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import flyte
+import flyte.durable
 import flyte.errors
 import flyte.report
 
@@ -467,3 +469,105 @@ def alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+# History --------------------------------------------------------------------------------------------------------------
+
+
+@flyte.trace
+async def traced(folder: str, x: int) -> int:
+    (Path(folder) / f"traced-{x}-{time.monotonic_ns()}").touch()
+    return x + 1
+
+
+@flyte.trace
+def traced_sync(folder: str, x: int) -> int:
+    (Path(folder) / f"sync-{x}-{time.monotonic_ns()}").touch()
+    return x + 1
+
+
+@env.task
+def counted(folder: str, x: int) -> int:
+    print("counting", x)
+    (Path(folder) / f"counted-{x}-{time.monotonic_ns()}").touch()
+    return x
+
+
+@env.task
+async def steps(folder: str) -> tuple[int, float]:
+    done = await counted.aio(folder, 1) + await traced(folder, 2) + traced_sync(folder, 3)
+    chance = flyte.durable.random()
+    if not (Path(folder) / "go-on").exists():
+        (Path(folder) / "chance").write_text(repr(chance))
+        raise ConnectionError("in the middle")
+    return done, chance
+
+
+@pytest.mark.parametrize("again", ["recovery", "retry"])
+def test_what_was_done_is_not_done_again(tmp_path, again):
+    """Actions and traces of bodies in workers are remembered; a recovered or repeated body takes them."""
+    if again == "retry":
+
+        @env.task
+        async def main(folder: str) -> tuple[int, float]:
+            once = steps.override(retries=1)
+            watcher = asyncio.create_task(watch(folder))
+            result = await once(folder)
+            await watcher
+            return result
+
+        async def watch(folder):
+            while not (Path(folder) / "chance").exists():
+                await asyncio.sleep(0.005)
+            (Path(folder) / "go-on").touch()
+
+        result = run(main, str(tmp_path))
+    else:
+        with pytest.raises(ConnectionError):
+            flyte.with_runcontext(workers=2, name="first").run(steps, str(tmp_path))
+        (tmp_path / "go-on").touch()
+        result = flyte.with_runcontext(workers=2, recover_from="first").run(steps, str(tmp_path)).result
+    marks = sorted(path.name.rpartition("-")[0] for path in tmp_path.iterdir() if path.name.count("-") == 2)
+    assert marks == ["counted-1", "sync-3", "traced-2"]
+    assert result == (8, float((tmp_path / "chance").read_text()))
+
+
+def test_what_bodies_print_is_in_the_history(tmp_path):
+    @env.task
+    async def main(folder: str) -> int:
+        print("one", "line")
+        flyte.logger.warning("a warning of %s", "main")
+        return await counted.aio(folder, 7)
+
+    flyte.with_runcontext(workers=2).run(main, str(tmp_path))
+    with sqlite3.connect(Path(os.environ["FLYTE_HOME"]) / "local" / "journal.db") as file:
+        lines = [row[0] for row in file.execute("SELECT line FROM log")]
+    assert any("one line" in line for line in lines), lines
+    assert any("counting 7" in line for line in lines), lines
+    assert any("a warning of main" in line for line in lines), lines
+
+
+def test_a_condition_waits_in_the_run_and_needs_no_worker():
+    @env.task
+    async def asks() -> int:
+        answer = await flyte.new_condition.aio("how many", data_type=int)
+        return await answer.wait.aio()
+
+    @env.task
+    async def main() -> tuple[int, int]:
+        asked = asyncio.create_task(asks())
+        other = await slow_pid.aio(1, 0.1)
+        return await asked, other
+
+    async def scenario():
+        running = asyncio.create_task(flyte.with_runcontext(workers=1, name="asks").run.aio(main))
+        for _ in range(500):
+            await asyncio.sleep(0.02)
+            try:
+                await flyte.signal.aio("asks", "how many", 42)
+                break
+            except flyte.errors.ConditionNotFoundError:
+                continue
+        return (await asyncio.wait_for(running, 20)).result
+
+    assert asyncio.run(scenario())[0] == 42

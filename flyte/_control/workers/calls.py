@@ -2,19 +2,21 @@
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from flyte._control.attempt import Plan, plan_of
 from flyte._control.local import LocalController
 from flyte._core.context import TaskContext, current
-from flyte.errors import RuntimeSystemError
-from flyte.types._stored import load_values
+from flyte.types._engine import codec_for
+from flyte.types._stored import dump_values, load_values
 
 from .addresses import Address, Book
 from .channel import Message
 from .failures import dump_failure
+from .history import Steps
 from .process import WorkerProcess
+from .relay import VALUE
 from .slots import Request, Slots
 
 
@@ -59,6 +61,9 @@ class Attempt:
         self.process: WorkerProcess | None = None
         self.calls: dict[int, asyncio.Task[None]] = {}
         self._stopped: set[int] = set()
+        self._conditions: dict[int, tuple[Any, Callable[[], Coroutine[Any, Any, Any]]]] = {}
+        remembered = context.execution.journal is not None and context.calls.record is not None
+        self.steps = Steps(context) if remembered else None
         self._surroundings = contextvars.copy_context()
         self._undelivered: list[Message] = []
         self._granted: Callable[[], None] = lambda: None
@@ -129,13 +134,49 @@ class Attempt:
         if self.process is not None and not self.process.ended.is_set():
             self.process.send(message[0], self.number, *message[1:])
 
+    def remember(self, message: Message, answer: Callable[[Any], None]) -> None:
+        """The body tells the history something; ``answer`` is called where it waits for one."""
+        if self.steps is not None:
+            self.steps.receive(message, answer)
+
     def start_call(self, call: int, address: Address, data: bytes, group: str | None, custom: dict[str, str]) -> None:
         """Make a call on behalf of the body."""
+        context = self.context.variant(group=group, custom_context=custom)
+        self._start(call, self._call(address, data), context)
+
+    def _start(self, call: int, work: Coroutine[Any, Any, bytes], context: TaskContext | None = None) -> None:
         surroundings = self._surroundings.copy()
-        surroundings.run(current.set, self.context.variant(group=group, custom_context=custom))
-        running = self._loop.create_task(self._call(call, address, data), context=surroundings)
+        surroundings.run(current.set, context or self.context)
+        running = self._loop.create_task(self._answer(call, work), context=surroundings)
         self.calls[call] = running
-        running.add_done_callback(lambda _: self.calls.pop(call, None))
+
+        def ended(running: "asyncio.Task[None]") -> None:
+            del self.calls[call]
+            if running.cancelled():  # before it had begun
+                work.close()
+                self.deliver("result", call, None, None)
+
+        running.add_done_callback(ended)
+
+    def start_condition(self, call: int, condition: bytes) -> None:
+        """Register a condition for the body."""
+        self._start(call, self._register(call, condition))
+
+    def start_wait(self, call: int, number: int) -> None:
+        """Wait for what is said of one."""
+        self._start(call, self._wait(number))
+
+    async def _register(self, call: int, data: bytes) -> bytes:
+        condition = self.book.unpickled(data)
+        controller = self.context.execution.controller
+        assert controller is not None  # it has run this very action
+        self._conditions[call] = (condition, await controller.condition(condition))
+        return call.to_bytes(8, "big")
+
+    async def _wait(self, number: int) -> bytes:
+        condition, wait = self._conditions[number]
+        value = await wait()
+        return await dump_values([(VALUE, codec_for(condition.data_type))], [value])
 
     def stop_call(self, call: int) -> None:
         """The body no longer wants the result of a call; it is cancelled once, so that it can clean up in peace."""
@@ -144,23 +185,24 @@ class Attempt:
             self._stopped.add(call)
             running.cancel()
 
-    async def _call(self, call: int, address: Address, data: bytes) -> None:
+    async def _call(self, address: Address, data: bytes) -> bytes:
+        task = self.book.find(address)
+        plan = plan_of(task)
+        values = await load_values(zip(plan.boundary.names, plan.boundary.inputs, strict=True), data)
+        controller = self.context.execution.controller
+        assert controller is not None  # it has run this very action
+        passed = Passing(task, data) if type(controller) is LocalController else None
+        passing.set(passed)
+        made = await controller.submit(task, *values)
+        if passed is not None and passed.outputs is not None and passed.result is made:
+            return passed.outputs
+        return await plan.boundary.dump(made)
+
+    async def _answer(self, call: int, work: Coroutine[Any, Any, bytes]) -> None:
         result: bytes | None = None
         failure: Any = None
         try:
-            task = self.book.find(address)
-            plan = plan_of(task)
-            values = await load_values(zip(plan.boundary.names, plan.boundary.inputs, strict=True), data)
-            controller = self.context.execution.controller
-            if controller is None:
-                raise RuntimeSystemError("NoController", f"task {task.name!r} was called in a run without a controller")
-            passed = Passing(task, data) if type(controller) is LocalController else None
-            passing.set(passed)
-            made = await controller.submit(task, *values)
-            if passed is not None and passed.outputs is not None and passed.result is made:
-                result = passed.outputs
-            else:
-                result = await plan.boundary.dump(made)
+            result = await work
         except asyncio.CancelledError:
             failure = None
         except (KeyboardInterrupt, SystemExit):

@@ -9,7 +9,7 @@ import marshal
 from collections.abc import Callable
 from typing import Any
 
-_HEADER = 8
+HEADER_BYTES = 8
 _JOINED = 64 * 1024
 """Up to so many bytes are copied behind their header; beyond that a second write is cheaper than the copy."""
 
@@ -43,12 +43,12 @@ class Channel(asyncio.Protocol):
         buffer = self._buffer
         buffer += data
         start = 0
-        while len(buffer) - start >= _HEADER:
-            end = start + _HEADER + int.from_bytes(buffer[start : start + _HEADER], "big")
+        while len(buffer) - start >= HEADER_BYTES:
+            end = start + HEADER_BYTES + int.from_bytes(buffer[start : start + HEADER_BYTES], "big")
             if len(buffer) < end:
                 break
             with memoryview(buffer) as view:
-                message = marshal.loads(view[start + _HEADER : end])
+                message = marshal.loads(view[start + HEADER_BYTES : end])
             start = end
             self._received(message)
         del buffer[:start]
@@ -60,7 +60,7 @@ class Channel(asyncio.Protocol):
     def send(self, *message: Any) -> None:
         """Send a message; nothing happens if the other end is gone."""
         payload = marshal.dumps(message)
-        header = len(payload).to_bytes(_HEADER, "big")
+        header = len(payload).to_bytes(HEADER_BYTES, "big")
         pieces = [header + payload] if len(payload) <= _JOINED else [header, payload]
         if self._transport is None:
             self._waiting += pieces

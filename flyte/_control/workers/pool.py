@@ -138,7 +138,11 @@ class WorkerPool:
             if address[0] == "pickled" and address[1] not in process.known:
                 process.send("learn", address, self._book.payload(address))
                 process.known.add(address[1])
-            process.send("start", attempt.number, address, data, inline_bytes, shown, action)
+            history = None
+            if attempt.steps is not None:
+                journal = attempt.steps.journal
+                history = bool(context.calls.record.again or journal.past is not None)
+            process.send("start", attempt.number, address, data, inline_bytes, shown, action, history)
             kept = await self._follow(attempt, kind)
             result = await plan.boundary.load(kept)
             if passed is not None:
@@ -373,6 +377,10 @@ class WorkerPool:
             return
         elif kind == "call":
             attempt.start_call(*rest[1:])
+        elif kind == "condition":
+            attempt.start_condition(*rest[1:])
+        elif kind == "wait":
+            attempt.start_wait(*rest[1:])
         elif kind == "uncall":
             attempt.stop_call(rest[1])
         elif kind == "resume":

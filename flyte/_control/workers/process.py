@@ -34,6 +34,10 @@ class Attempt(Protocol):
         """Its body wants to go on."""
         ...
 
+    def remember(self, message: Message, answer: Callable[[Any], None]) -> None:
+        """Its body tells the history something."""
+        ...
+
     def soften(self, words: str) -> None:
         """Its body waits for something outside."""
         ...
@@ -46,6 +50,14 @@ class Attempt(Protocol):
         """Its body makes a call."""
         ...
 
+    def start_condition(self, call: int, condition: bytes) -> None:
+        """Its body makes a condition."""
+        ...
+
+    def start_wait(self, call: int, number: int) -> None:
+        """Its body waits for a condition."""
+        ...
+
     def stop_call(self, call: int) -> None:
         """Its body no longer wants the result of a call."""
         ...
@@ -56,7 +68,7 @@ CLEAN_UP_S = 0.7
 _REAPED_EVERY_S = 0.002
 _POLLED_EVERY_S = 0.05
 """How often the memory of a limited body is looked at."""
-_PROGRAM = "import sys; sys.path[:] = {path!r}; from flyte._control.workers.program import main; main({fd})"
+_PROGRAM = "import sys; sys.path[:] = {path!r}; from flyte._control.workers.program import main; main({fd}, {line})"
 
 
 class WorkerProcess:
@@ -101,25 +113,31 @@ class WorkerProcess:
 
     def _start(self, setup: dict[str, Any]) -> None:
         ours, theirs = socket.socketpair()
-        program = _PROGRAM.format(path=[os.path.abspath(p) if p == "" else p for p in sys.path], fd=theirs.fileno())
+        our_line, their_line = socket.socketpair()
+        path = [os.path.abspath(p) if p == "" else p for p in sys.path]
+        program = _PROGRAM.format(path=path, fd=theirs.fileno(), line=their_line.fileno())
         try:
             self._process = subprocess.Popen(
                 [sys.executable, *_interpreter_flags(), "-c", program],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), their_line.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
         except BaseException:
             ours.close()
+            our_line.close()
             raise
         finally:
             theirs.close()
+            their_line.close()
         self.pid = self._process.pid
         self._warden.add(self.pid)
         self.started_at = time.monotonic()
         self._channel = Channel(self._on_message, self._on_closed)
+        self._line = Channel(self._on_line, lambda: None)
         ours.setblocking(False)
-        self._connecting = self._loop.create_task(self._connect(ours))
+        our_line.setblocking(False)
+        self._connecting = self._loop.create_task(self._connect(ours, our_line))
         self.send("setup", setup)
         try:
             self._fd = os.pidfd_open(self.pid)
@@ -127,8 +145,9 @@ class WorkerProcess:
         except (AttributeError, OSError):  # not Linux: its end of the channel closes with it
             self._fd = -1
 
-    async def _connect(self, ours: socket.socket) -> None:
+    async def _connect(self, ours: socket.socket, our_line: socket.socket) -> None:
         await self._loop.create_unix_connection(lambda: self._channel, sock=ours)
+        await self._loop.create_unix_connection(lambda: self._line, sock=our_line)
 
     # Messages -------------------------------------------------------------------------------------------------------
 
@@ -142,6 +161,11 @@ class WorkerProcess:
             self.ready.set()
         else:
             self._received(self, message)
+
+    def _on_line(self, message: Message) -> None:
+        attempt = self.attempts.get(message[1])
+        if attempt is not None:
+            attempt.remember(message, self._line.send)
 
     # Memory ---------------------------------------------------------------------------------------------------------
 
@@ -204,6 +228,7 @@ class WorkerProcess:
             return
         self.status = os.waitstatus_to_exitcode(status)
         self._process.returncode = self.status
+        self._line.close()
         if usage is not None:
             self.peak_bytes = max(self.peak_bytes, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
         self._warden.remove(self.pid)

@@ -20,6 +20,7 @@ from datetime import datetime
 from typing import Any
 
 from flyte._control.attempt import plan_of, run_attempt
+from flyte._control.logs import captured
 from flyte._core import log
 from flyte._core.context import Execution, TaskContext
 from flyte.types._pickle import raw_data_path
@@ -28,6 +29,7 @@ from flyte.types._stored import load_values
 from .addresses import Book
 from .channel import Channel, Message
 from .failures import dump_failure, place_of
+from .history import HistoryRelay, Line, RelayedRecord, record_id
 from .relay import Body, RelayController
 from .trees import end_tree
 
@@ -36,15 +38,19 @@ STOPPING_S = 0.5
 """How long what is left may clean up when the worker is told to stop."""
 
 
-def main(descriptor: int) -> None:
-    """Serve the channel at ``descriptor`` to its end."""
+def main(descriptor: int, line: int) -> None:
+    """Serve the channel at ``descriptor`` to its end.
+
+    :param line: where the history is told.
+    """
     os.set_inheritable(descriptor, False)
+    os.set_inheritable(line, False)
     connection = socket.socket(fileno=descriptor)
     threading.Thread(target=_watch_parent, args=(descriptor,), name="flyte-parent", daemon=True).start()
     selector = _Selector()
     loop = asyncio.SelectorEventLoop(selector)
     asyncio.set_event_loop(loop)
-    worker = Worker(loop, selector)
+    worker = Worker(loop, selector, Line(socket.socket(fileno=line)))
     loop.run_until_complete(worker.serve(connection))
     _flush()
 
@@ -87,11 +93,14 @@ class _Selector(selectors.DefaultSelector):  # an alias of the machine's best
 class Worker:
     """The attempts in this process."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, selector: _Selector) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, selector: _Selector, line: Line) -> None:
         self._loop = loop
+        self._line = line
         self._selector = selector
         self._bodies: dict[int, Body] = {}
         self._received = 0
+        self._captured = False
+        self._stack = ExitStack()
         self._settings: Mapping[str, Any] = {}
         self._book = Book()
         self._stopped = loop.create_future()
@@ -195,7 +204,14 @@ class Worker:
     # Attempts -------------------------------------------------------------------------------------------------------
 
     async def _run(
-        self, number: int, address: Any, data: bytes, inline_bytes: int, variables: dict[str, str], action: Any
+        self,
+        number: int,
+        address: Any,
+        data: bytes,
+        inline_bytes: int,
+        variables: dict[str, str],
+        action: Any,
+        history: bool | None,
     ) -> None:
         body = Body(number, self._channel, self._loop, self._book)
         self._bodies[number] = body
@@ -218,9 +234,16 @@ class Worker:
             scope = TaskContext(execution, None, "", None)
             scope.custom_context = custom_context
             context = TaskContext(execution, scope, task_name, name, None, attempt_number)
+            record = context.calls.record = RelayedRecord(record_id(number), bool(history))
+            if history is not None:
+                execution.journal = HistoryRelay(self._line, number, history)
+                if not self._captured:
+                    self._captured = True
+                    self._stack.enter_context(captured())
             values = await load_values(zip(plan.boundary.names, plan.boundary.inputs, strict=True), data)
             result = await run_attempt(plan, context, values, inline_bytes, variables)
-            reply = ("done", number, await plan.boundary.dump(result))
+            outputs = record.outputs if record.outputs is not None else await plan.boundary.dump(result)
+            reply = ("done", number, outputs)
         except asyncio.CancelledError:
             reply = ("cancelled", number)
         except BaseException as error:

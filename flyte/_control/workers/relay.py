@@ -13,12 +13,16 @@ from flyte._control.attempt import GRACE_S, plan_of
 from flyte._control.local import LocalController
 from flyte._core.context import current
 from flyte._definition.task import TaskTemplate, refuse_call
-from flyte.errors import RuntimeSystemError, TypeTransformerFailedError
-from flyte.types._stored import dump_values
+from flyte.errors import RuntimeSystemError, TraceDoesNotAllowNestedTasksError, TypeTransformerFailedError
+from flyte.types._engine import codec_for
+from flyte.types._stored import dump_values, load_values
 
-from .addresses import Book
+from .addresses import Book, pickled
 from .channel import Channel
 from .failures import load_failure
+
+VALUE = "value"
+"""What the value of a condition is called on its way."""
 
 
 class Body:
@@ -62,12 +66,19 @@ class Body:
 
         :raises BaseException: what the call raised.
         """
-        number = next(self._numbers)
-        future = self._calls[number] = self.loop.create_future()
         if address[0] == "pickled" and address[1] not in self.book.told:
             self.channel.send("learn", address, self.book.payload(address))
             self.book.told.add(address[1])
-        self.channel.send("call", self.number, number, address, data, group, custom_context)
+        return await self.ask("call", address, data, group, custom_context)
+
+    async def ask(self, kind: str, *more: Any) -> bytes:
+        """Have the run do something that takes its time, and wait for what comes of it.
+
+        :raises BaseException: what that raised.
+        """
+        number = next(self._numbers)
+        future = self._calls[number] = self.loop.create_future()
+        self.channel.send(kind, self.number, number, *more)
         self.waits += 1
         try:
             return await asyncio.shield(future)
@@ -183,6 +194,25 @@ class RelayController(LocalController):
                 except TypeTransformerFailedError as error:
                     raise boundary._refusal(plan.name, position, error) from error.__cause__
             raise
+
+    async def condition(self, condition: Any, /) -> Callable[[], Coroutine[Any, Any, Any]]:
+        """Have the run register a condition of this action."""
+        context = current.get()
+        if context is not None and context.in_trace:
+            raise TraceDoesNotAllowNestedTasksError(
+                f"condition {condition.name!r} was made inside the traced function {context.task_name!r}; a trace "
+                "records one step, so wait for people in the task itself"
+            )
+        body = self._body
+        said = await body.ask("condition", pickled(condition, condition.name, body.book))
+        number = int.from_bytes(said, "big")
+        codecs = [(VALUE, codec_for(condition.data_type))]
+
+        async def wait() -> Any:
+            (value,) = await load_values(codecs, await body.ask("wait", number))
+            return value
+
+        return wait
 
     # Waiting for what is outside, such as a place under a limit -------------------------------------------------------
 
