@@ -259,7 +259,8 @@ class CloudStore:
             if only is not None:
                 await _obstore().put_async(client, at.key, only, use_multipart=False, attributes=kept)
             else:
-                at_once = 1 if patient else max(1, concurrency - 1)
+                # Two more are in memory than are on their way: one that is read, and one that is put together.
+                at_once = 1 if patient else max(1, concurrency - 2)
                 await _obstore().put_async(
                     client, at.key, source, chunk_size=chunk_bytes, max_concurrency=at_once, attributes=kept
                 )

@@ -118,7 +118,7 @@ async def _fetch_parts(
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
+            for _ in range(max(1, concurrency - 1)):  # one part more is in memory, of which the file is written
                 group.create_task(work())
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None

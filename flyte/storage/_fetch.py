@@ -68,15 +68,15 @@ async def fetch(
     :raises ConnectionError: it breaks again and again.
     :raises TimeoutError: nothing moves, or the deadline has passed.
     """
-    data = bytearray()
+    arrived = _Arrived(bytearray(end - start))  # at once in full: growing would fragment the memory
     attempt, began = 0, time.monotonic()
     while True:
-        had = len(data)
+        had = arrived.count
         try:
-            await _receive(start + had, end, data, ask, patience.stall_s, attributes)
-            if len(data) == end - start:
-                return data
-            problem: Exception = ConnectionError(f"{at.uri!r}: the connection ended after {len(data):,} bytes")
+            await _receive(start + had, end, arrived, ask, patience.stall_s, attributes)
+            if arrived.count == end - start:
+                return arrived.data
+            problem: Exception = ConnectionError(f"{at.uri!r}: the connection ended after {arrived.count:,} bytes")
         except TimeoutError:
             problem = TimeoutError(
                 f"{at.uri!r}: nothing arrived for {patience.stall_s:g} s (the setting stall, or "
@@ -86,28 +86,40 @@ async def fetch(
             problem = failure(error)
             if not is_passing(problem):
                 raise problem from error
-        if len(data) > end - start:
-            raise OSError(f"{at.uri!r}: bytes {start} to {end} were asked for, but {len(data):,} arrived")
-        attempt = 1 if len(data) > had else attempt + 1
+        if arrived.count > end - start:
+            raise OSError(f"{at.uri!r}: bytes {start} to {end} were asked for, but {arrived.count:,} arrived")
+        attempt = 1 if arrived.count > had else attempt + 1
         if attempt > patience.retries:
             raise problem
         if time.monotonic() - began > _DEADLINE_STALLS * patience.stall_s:
             raise TimeoutError(
-                f"{at.uri!r}: {len(data):,} of {end - start:,} bytes arrived in {time.monotonic() - began:.0f} s"
+                f"{at.uri!r}: {arrived.count:,} of {end - start:,} bytes arrived in {time.monotonic() - began:.0f} s"
             ) from problem
-        logger.info("%s; going on at byte %d", problem, start + len(data))
+        logger.info("%s; going on at byte %d", problem, start + arrived.count)
         await asyncio.sleep(patience.pause_s(attempt))
 
 
+@dataclass(slots=True)
+class _Arrived:
+    data: bytearray
+    count: int = 0
+
+    def add(self, piece: Any) -> None:
+        view = memoryview(piece)
+        room = max(0, len(self.data) - self.count)
+        self.data[self.count : self.count + min(room, len(view))] = view[:room]
+        self.count += len(view)
+
+
 async def _receive(
-    start: int, end: int, data: bytearray, ask: Fetching, stall_s: float, attributes: dict[str, str] | None
+    start: int, end: int, arrived: "_Arrived", ask: Fetching, stall_s: float, attributes: dict[str, str] | None
 ) -> None:
     answer = await asyncio.wait_for(ask(start, end), stall_s)
     if attributes is not None:
         attributes.update(_texts(answer.attributes))
     pieces = aiter(answer.stream(min_chunk_size=_PIECE_BYTES))
     while (piece := await asyncio.wait_for(_next(pieces), stall_s)) is not None:
-        data += piece
+        arrived.add(piece)
 
 
 async def _next(pieces: Any) -> Any:
