@@ -109,7 +109,7 @@ class Process:
 
         :raises DeadlockError: it did neither within 60 real seconds.
         """
-        with environment({"FLYTE_HOME": str(self.home)}):
+        with environment({"FLYTE_HOME": str(self.home), "FLYTE_JOURNAL": "on"}):
             writer._writers[str(self.home)] = _CutWriter(journal_path(), self)
             context = copy_context()
         self._thread = threading.Thread(
