@@ -42,9 +42,8 @@ def test_patterns(patterns, ignored, kept):
 def test_no_pattern_breaks_the_reader(pattern, path):
     try:
         IgnorePatterns([pattern]).ignores(path)
-    except ImageBuildError as error:
+    except ImageBuildError:
         assert re.search(r"\[.*-.*\]", pattern), pattern
-        assert "runs backwards" in str(error)
 
 
 def test_what_is_left_out_does_not_come_into_the_tag(tmp_path):
