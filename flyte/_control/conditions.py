@@ -12,10 +12,9 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from flyte._core.clock import Clock
 from flyte._core.context import Execution, TaskContext, current
@@ -41,13 +40,13 @@ from .boundary import Boundary, boundary_of
 from .journal import Record, RunJournal
 from .prompt import terminal
 from .recovery import Found
+from .webhook import call_webhook
 
 _SOONEST_S, _LATEST_S = 0.05, 0.5
 """How often the journal is looked at: often at first, when a person is likely to be there, then less."""
 _SLOWER = 1.05
 _NAP_S = 3600.0
 """The longest sleep without a look at the time: a machine that was suspended is behind afterwards."""
-_WEBHOOK_S = 10.0
 
 Wait = Callable[[], Coroutine[Any, Any, Any]]
 
@@ -70,18 +69,20 @@ async def begin_condition(condition: Condition[Any]) -> Wait:
     paused.come_to(desk or _Desk(execution))
     try:
         known = await paused.begin()
-    except BaseException:
-        paused.leave("cannot be answered: its task failed")
+        if known is not None:
+            paused.leave("is answered")
+            return known
+        _check_open(parent, condition.name)
+    except BaseException as error:
+        paused.abandon(error)
         raise
-    if known is not None:
-        paused.leave("is answered")
-        return known
     keeper = asyncio.get_running_loop().create_task(paused.keep())
     # It ends with the action that asked, or, where that leaves it behind, with the one above.
     owner = parent.calls.responsible()
     owner.started(keeper)
     keeper.add_done_callback(paused.end)
     keeper.add_done_callback(owner.ended)
+    await paused.tell()
     return lambda: _wait_for(keeper)
 
 
@@ -99,9 +100,13 @@ def _parent_of(name: str) -> TaskContext:
             f"condition {name!r} was made inside the traced function {parent.task_name!r}; a trace records one step, "
             "so wait for people in the task itself"
         )
+    _check_open(parent, name)
+    return parent
+
+
+def _check_open(parent: TaskContext, name: str) -> None:
     if parent.calls.closed or parent.calls.responsible().closed:
         raise ActionAbortedError(f"action {parent.name!r} has ended, so it cannot wait for condition {name!r}")
-    return parent
 
 
 # One run --------------------------------------------------------------------------------------------------------------
@@ -225,20 +230,28 @@ class _Paused:
             known = await self._begin_record(self._kept)
             if known is not None:
                 return known
-        recorder = self._context.execution.recorder
-        if recorder is not None:
-            recorder.action_started(self._context)
         signals.announce(self)
         if self._kept is not None:
             self.journal = self._kept.writer.path
             if self._desk is not None:
                 self._desk.watch(self.journal)
-        asked_here = terminal.ask(self)
-        if not asked_here:
+        return None
+
+    def abandon(self, error: BaseException) -> None:
+        """It could not be made known to the end."""
+        self.leave(f"cannot be answered: {error}")
+        if self._kept is not None and self._record is not None and self._record.phase == ActionPhase.PAUSED.value:
+            self._kept.failed(self._record, ActionPhase.ABORTED, error)
+
+    async def tell(self) -> None:
+        """Tell people that it can be answered."""
+        recorder = self._context.execution.recorder
+        if recorder is not None:
+            recorder.action_started(self._context)
+        if not terminal.ask(self):
             self._say_how_to_answer()
         if self.condition.webhook is not None and not self._announced:
             await self._call_webhook(self.condition.webhook)
-        return None
 
     async def _begin_record(self, journal: RunJournal) -> Wait | None:
         condition = self.condition
@@ -327,30 +340,19 @@ class _Paused:
         logger.warning("run %s waits for %s; answer with: %s%s", self.asked.run, self._what(), self._how(), why)
 
     async def _call_webhook(self, webhook: ConditionWebhook) -> None:
-        """Call the address that was given; that it fails leaves the other ways to answer."""
-        import httpx
-
-        host = urlsplit(webhook.url).hostname
-        payload = _filled(webhook.payload or {}, answering_command(self.asked))
-        try:
-            async with httpx.AsyncClient(timeout=_WEBHOOK_S, trust_env=True) as client:
-                async with asyncio.timeout(_WEBHOOK_S):
-                    (await client.post(webhook.url, json=payload)).raise_for_status()
-        except (httpx.InvalidURL, httpx.HTTPError, TimeoutError) as error:
-            # Neither the address nor what the error says of it: a webhook's path is often its password.
-            status = f" {error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else ""
+        wrong = await call_webhook(webhook, self._how())
+        if wrong is not None:
             logger.warning(
-                "the webhook of condition %r of run %s at %s could not be called (%s%s); the run goes on waiting",
+                "the webhook of condition %r of run %s at %s; the run goes on waiting",
                 self.asked.name,
                 self.asked.run,
-                host,
-                type(error).__name__,
-                status,
+                wrong,
             )
             return
         self._announced = True
-        if self._kept is not None and self._record is not None:
-            await self._write(self._kept, self._record)
+        record = self._record
+        if self._kept is not None and record is not None and record.phase == ActionPhase.PAUSED.value:
+            await self._write(self._kept, record)
 
     # Waiting ----------------------------------------------------------------------------------------------------------
 
@@ -562,12 +564,3 @@ def _earlier(journal: RunJournal, record: Record, version: str) -> Earlier:
     except (sqlite3.Error, NotAJournal, ValueError) as error:
         logger.warning("what was said to the earlier run cannot be read: %s", error)
         return Earlier()
-
-
-def _filled(payload: Any, command: str) -> Any:
-    """``payload`` with what stands for where to answer."""
-    if isinstance(payload, str):
-        return payload.replace("{callback_uri}", command)
-    if isinstance(payload, Mapping):
-        return {key: _filled(value, command) for key, value in payload.items()}
-    return [_filled(one, command) for one in payload] if isinstance(payload, list) else payload

@@ -145,6 +145,19 @@ class _NewCondition:
         timeout: datetime.timedelta | float | None = None,
         webhook: ConditionWebhook | None = None,
     ) -> Condition[T]: ...
+    @overload
+    def __call__(  # a union is no class to a type checker
+        self,
+        name: str,
+        /,
+        prompt: str = "Approve?",
+        prompt_type: PromptType = "text",
+        *,
+        data_type: Any,
+        description: str = "",
+        timeout: datetime.timedelta | float | None = None,
+        webhook: ConditionWebhook | None = None,
+    ) -> Condition[Any]: ...
     def __call__(
         self,
         name: str,
@@ -220,6 +233,19 @@ class _NewCondition:
         timeout: datetime.timedelta | float | None = None,
         webhook: ConditionWebhook | None = None,
     ) -> Condition[T]: ...
+    @overload
+    async def aio(  # a union is no class to a type checker
+        self,
+        name: str,
+        /,
+        prompt: str = "Approve?",
+        prompt_type: PromptType = "text",
+        *,
+        data_type: Any,
+        description: str = "",
+        timeout: datetime.timedelta | float | None = None,
+        webhook: ConditionWebhook | None = None,
+    ) -> Condition[Any]: ...
     async def aio(
         self,
         name: str,

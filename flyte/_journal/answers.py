@@ -46,7 +46,7 @@ class Form:
         :raises BadAnswer: it is not of this type.
         """
         schema = self._schema()
-        if schema.get("type") == "string" and "format" not in schema:
+        if schema.get("type") == "string" and not {"format", "enum", "const"} & schema.keys():
             return self._checked(text, text)
         if self.is_yes_or_no:
             word = text.strip().lower()
