@@ -6,6 +6,7 @@ still in memory, or parquet files in storage, or both.
 
 import asyncio
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -166,7 +167,7 @@ class DataFrame(BaseModel):
     def uri(self) -> str | None:
         """Where the parquet files are; None for a frame that has not crossed yet.
 
-        A frame that came from another task of this process is written when this is first asked.
+        A frame that came from another task of this process is written when this is first asked, which blocks.
 
         :raises TypeTransformerFailedError: it cannot be written.
         """
@@ -359,14 +360,25 @@ class DataFrame(BaseModel):
                 yield piece
             return
         pieces = self._pieces(cls, uri, rows)
+        reading = threading.Lock()
+
+        def following() -> Any:
+            with reading:
+                return next(pieces, None)
+
+        def close() -> None:
+            # A reader that was cancelled left its thread behind, which is still at the last piece.
+            with reading:
+                pieces.close()
+
         try:
             while True:
-                piece = await run_in_thread(_public, next, pieces, None)
+                piece = await run_in_thread(_public, following)
                 if piece is None:
                     return
                 yield piece
         finally:
-            pieces.close()
+            run_in_thread(close)
 
     def _pieces(self, cls: type, uri: str, rows: int) -> Generator[Any, None, None]:
         with on_this_machine(uri) as path:

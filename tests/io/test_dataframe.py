@@ -224,6 +224,25 @@ def test_mistakes_are_named(call, error, says):
         call()
 
 
+async def test_leaving_a_stream_early_and_cancelling_it(raw, tmp_path):
+    value = await DataFrame.from_local(pd.DataFrame({"a": np.arange(200_000.0)}))
+
+    async def read_some(at_least: int) -> None:
+        seen = 0
+        async for piece in value.open(pd.DataFrame).iter(100):
+            seen += len(piece)
+            if seen >= at_least:
+                break
+
+    await read_some(500)
+    reading = asyncio.create_task(read_some(10**9))
+    await asyncio.sleep(0.05)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    await read_some(100)
+
+
 # As a value -----------------------------------------------------------------------------------------------------------
 
 

@@ -159,7 +159,10 @@ class DataFrameCodec(Codec[Any]):
         content = value._content_now()
         if content is None:
             if value._stored_uri is None:
-                raise Mismatch(self.describe(), got="a DataFrame without a frame and without a uri")
+                got = "a DataFrame without a frame and without a uri"
+                if value.val is not None:
+                    got = f"one of a {qualified_name(type(value.val))}, which only its encoder can write"
+                raise Mismatch(self.describe(), got=got)
             return None, value.hash or None
         if self.declared.columns:
             held: Any = content
