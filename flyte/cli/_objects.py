@@ -279,7 +279,7 @@ def get_io(
     """
     from flyte._journal.history import History
     from flyte.remote._literals import decode_inputs, decode_outputs
-    from flyte.remote._source import fetch_values
+    from flyte.remote._source import fetch_inputs, fetch_outputs
 
     if inputs_only and outputs_only:
         ctx.fail("--inputs-only and --outputs-only leave nothing to show; give one of them")
@@ -287,12 +287,11 @@ def get_io(
         of = history.run(run)
         one = history.action(of, action)
         interface = history.task(one.task).interface
-        inputs, outputs = fetch_values(history, one.id)
         shown: dict[str, dict[str, Any]] = {}
         if not outputs_only:
-            shown["inputs"] = decode_inputs(inputs, interface)
+            shown["inputs"] = decode_inputs(fetch_inputs(history, one.id), interface)
         if not inputs_only:
-            shown["outputs"] = decode_outputs(outputs, interface)
+            shown["outputs"] = decode_outputs(fetch_outputs(history, one.id), interface)
         if wants_json(ctx):
             _print_json({"run": of.name, "action": one.name, "phase": one.phase, **shown})
             return

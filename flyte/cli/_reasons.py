@@ -12,7 +12,7 @@ from flyte._core.identity import ActionPhase
 from flyte._journal.history import History
 from flyte._journal.history_entries import FAILED, ActionEntry, RunEntry, TaskEntry
 from flyte.remote._literals import compare_inputs, decode_inputs
-from flyte.remote._source import fetch_values
+from flyte.remote._source import fetch_inputs
 
 from ._tables import duration, moment, short, value_text
 
@@ -194,7 +194,7 @@ class Explainer:
 
     def _inputs_of(self, action: ActionEntry) -> bytes | None:
         try:
-            return fetch_values(self.history, action.id)[0] or b""
+            return fetch_inputs(self.history, action.id) or b""
         except (OSError, ValueError):
             return None
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from flyte._core.face import nearest
 from flyte._core.identity import ActionID, ActionPhase
 from flyte._journal.history_entries import ActionEntry, AttemptEntry, Fault, RunEntry, TaskEntry
 from flyte.syncify import syncify
@@ -217,7 +216,7 @@ class ActionDetails(SeenAction):
         """
         from ._literals import decode_inputs
 
-        data, _ = await self._source.values(self._entry.id)
+        data = await self._source.inputs(self._entry.id)
         return ActionInputs(decode_inputs(data, self._task.interface))
 
     @Awaited
@@ -229,7 +228,7 @@ class ActionDetails(SeenAction):
         """
         from ._literals import decode_outputs
 
-        _, data = await self._source.values(self._entry.id)
+        data = await self._source.outputs(self._entry.id)
         decoded = decode_outputs(data, self._task.interface) if data is not None else {}
         return ActionOutputs(tuple(decoded.values()), tuple(decoded))
 
@@ -238,14 +237,14 @@ class ActionDetails(SeenAction):
         """Name -> literal of the inputs; awaited in async code."""
         from ._literals import parse_literals
 
-        return parse_literals((await self._source.values(self._entry.id))[0])
+        return parse_literals(await self._source.inputs(self._entry.id))
 
     @Awaited
     async def output_literals(self) -> "dict[str, literals_pb2.Literal]":
         """Name -> literal of the results; awaited in async code."""
         from ._literals import parse_literals
 
-        return parse_literals((await self._source.values(self._entry.id))[1])
+        return parse_literals(await self._source.outputs(self._entry.id))
 
     @Awaited
     async def typed_inputs(
@@ -296,7 +295,8 @@ async def _typed(
     made: dict[str, Any] = {}
     for name, wanted in types.items():
         if name not in literals:
-            raise KeyError(f"there is no value {name!r}{nearest(name, list(literals))}")
+            known = ", ".join(sorted(literals)) or "none"
+            raise KeyError(f"there is no value {name!r}; there are: {known}")
         make = (deserializers or {}).get(wanted)
         if make is not None:
             made[name] = make(decode_literal(literals[name]))

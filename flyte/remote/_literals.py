@@ -7,12 +7,13 @@ schema, enums the names that travel, files and folders the references that they 
 
 import io
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from typing import Any
 
 from flyteidl2.core.interface_pb2 import TypedInterface, VariableMap
 from flyteidl2.core.literals_pb2 import Literal, LiteralMap
 from flyteidl2.core.types_pb2 import BlobType, LiteralType, SimpleType
+from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from flyte.errors import TypeTransformerFailedError
@@ -233,8 +234,33 @@ def _binary(literal: Literal, declared: LiteralType | None) -> Any:
         try:
             value = codec_for(guessed).decode(literal)
         except TypeTransformerFailedError:  # written under a schema that a guess does not tell in full
-            return unpack(binary.value)
+            schema = json_format.MessageToDict(declared.metadata)
+            return _shaped(unpack(binary.value), schema, schema.get("$defs", {}))
         if type(value).__name__.startswith(_TUPLE):
             return tuple(getattr(value, name) for name in value.__dataclass_fields__)
         return value
     return unpack(binary.value)
+
+
+def _shaped(value: Any, schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
+    """A value with the attributes that its JSON schema names; what the schema does not tell stays as it is."""
+    if "$ref" in schema:
+        schema = definitions.get(str(schema["$ref"]).rpartition("/")[2], {})
+    if isinstance(value, list):
+        return [_shaped(item, schema.get("items", {}), definitions) for item in value]
+    if not isinstance(value, dict):
+        return value
+    for choice in schema.get("anyOf", ()):
+        made = _shaped(value, choice, definitions)
+        if not isinstance(made, dict):
+            return made
+    properties, title = schema.get("properties"), str(schema.get("title", ""))
+    if not properties or not all(isinstance(name, str) and name.isidentifier() for name in value):
+        inner = schema.get("additionalProperties")
+        inner = inner if isinstance(inner, dict) else {}
+        return {key: _shaped(item, inner, definitions) for key, item in value.items()}
+    made = {name: _shaped(item, properties.get(name, {}), definitions) for name, item in value.items()}
+    try:
+        return make_dataclass(title if title.isidentifier() else "Value", made)(**made)
+    except (TypeError, ValueError):  # a keyword as a name
+        return made

@@ -59,8 +59,12 @@ class Source(Protocol):
         """All attempts of an action."""
         ...
 
-    async def values(self, action: int) -> tuple[bytes | None, bytes | None]:
-        """Inputs and outputs of an action as bytes of a LiteralMap; None where there are none yet."""
+    async def inputs(self, action: int) -> bytes | None:
+        """Inputs of an action as bytes of a LiteralMap."""
+        ...
+
+    async def outputs(self, action: int) -> bytes | None:
+        """Outputs of an action as bytes of a LiteralMap; None where there are none yet."""
         ...
 
     async def logs(self, run: int, action: int | None, after: int) -> list[LogEntry]:
@@ -112,13 +116,17 @@ class LocalHistory:
         """See :class:`Source`."""
         return await _asked(self.history.attempts, action)
 
-    async def values(self, action: int) -> tuple[bytes | None, bytes | None]:
+    async def inputs(self, action: int) -> bytes | None:
         """See :class:`Source`.
 
         :raises OSError: the file of a large value is gone.
         :raises ValueError: it is damaged.
         """
-        return await _asked(fetch_values, self.history, action)
+        return await _asked(fetch_inputs, self.history, action)
+
+    async def outputs(self, action: int) -> bytes | None:
+        """See :class:`Source`; raises as :meth:`inputs` does."""
+        return await _asked(fetch_outputs, self.history, action)
 
     async def logs(self, run: int, action: int | None, after: int) -> list[LogEntry]:
         """See :class:`Source`."""
@@ -137,14 +145,18 @@ def _run_or_refuse(history: History, name: str) -> RunEntry:
         raise RuntimeUserError("RunNotFoundError", str(error)) from None
 
 
-def fetch_values(history: History, action: int) -> tuple[bytes | None, bytes | None]:
-    """Inputs and outputs of an action, those in files of their own included.
+def fetch_inputs(history: History, action: int) -> bytes | None:
+    """Inputs of an action as bytes of a LiteralMap, also where they are in a file of their own.
 
     :raises OSError: the file of a large value is gone.
     :raises ValueError: it is damaged.
     """
-    inputs, outputs = history.values(action)
-    return _fetched(inputs), _fetched(outputs)
+    return _fetched(history.values(action)[0])
+
+
+def fetch_outputs(history: History, action: int) -> bytes | None:
+    """Outputs of an action, as :func:`fetch_inputs`; None where there are none yet."""
+    return _fetched(history.values(action)[1])
 
 
 def _fetched(kept: bytes | str | None) -> bytes | None:
