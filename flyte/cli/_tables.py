@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ._options import wants_json
-from ._render import json_text, write_error
 
 if TYPE_CHECKING:
     from typer._click.core import Command, Context
@@ -40,6 +39,8 @@ def told(ctx: "Context") -> Iterator[None]:
         yield
         sys.stdout.flush()
     except (NotRemembered, NotAJournal, RefusedDeletion, OSError, ValueError) as error:
+        from ._render import json_text, write_error
+
         if isinstance(error, BrokenPipeError):  # as in `flyte get run | head`
             import os
 
