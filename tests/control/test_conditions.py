@@ -732,3 +732,43 @@ def test_the_timeout_counts_from_the_first_time_the_condition_was_reached(proces
     # It was over: asked once more, the time begins anew.
     process = processes.start("r3", "r2", timeout_s=30.0)
     when_paused("r3", "approve")
+
+
+SAYS = """
+    import sys
+    import time
+    import flyte
+    from flyte.errors import RuntimeUserError
+
+    while time.time() < float(sys.argv[2]):
+        pass
+    try:
+        flyte.signal("r1", "answer", int(sys.argv[1]), by=sys.argv[1])
+        print("first")
+    except RuntimeUserError as error:
+        print(error)
+"""
+
+
+async def test_of_many_that_answer_at_the_same_moment_one_is_the_first():
+    running = await start(ask, "int")
+    moment = str(time.time() + 1.5)
+    root = str(Path(flyte.__file__).parents[1])
+    people = [
+        await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            textwrap.dedent(SAYS),
+            str(number),
+            moment,
+            env={**os.environ, "PYTHONPATH": root},
+            stdout=subprocess.PIPE,
+        )
+        for number in range(4)
+    ]
+    said = [(await person.communicate())[0].decode().strip() for person in people]
+    (first,) = [number for number, text in enumerate(said) if text == "first"]
+    assert (await running).result == str(first)
+    others = [text for text in said if text != "first"]
+    assert len(others) == 3
+    assert all(f"condition 'answer' of run r1 was answered {first} by {first} at" in text for text in others)
