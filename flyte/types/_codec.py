@@ -82,8 +82,11 @@ class Codec(Generic[T]):
         """:meth:`wire` of a value that :meth:`take` has just given, with its canonical bytes."""
         return self.wire(value)
 
-    def take_hashed(self, value: Any) -> tuple[T, bytes] | None:
-        """:meth:`take` of a value whose literal has a hash, which is then its canonical bytes; None for any other."""
+    def take_inside(self, value: Any) -> tuple[T, bytes, bool] | None:
+        """:meth:`take` for a union that holds the value; None where the union is to go through the literal.
+
+        :returns: the value, its canonical bytes, and whether these are a hash rather than the literal itself.
+        """
         return None
 
     def take_wired(self, value: Any) -> tuple[T, int, bytes]:

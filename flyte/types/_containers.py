@@ -282,7 +282,9 @@ class UnionCodec(Codec[Any]):
         return self._types
 
     def wire(self, value: Any) -> bytes:
-        position, data = self._choose(value)
+        return self._wrapped(*self._choose(value))
+
+    def _wrapped(self, position: int, data: bytes) -> bytes:
         types = self.types()
         wrapped = framing.union(data, types[position])
         if len(self._positions[types[position]]) > 1:
@@ -364,10 +366,12 @@ class UnionCodec(Codec[Any]):
         variant = self.variants[candidates[0]]
         types = self.types()
         data = types[candidates[0]]
-        if len(candidates) == 1 and (hashed := variant.take_hashed(value)) is not None:
-            taken, content_hash = hashed
+        if len(candidates) == 1 and (inside := variant.take_inside(value)) is not None:
+            taken, canonical, is_hash = inside
+            if not is_hash:
+                return taken, self._wrapped(candidates[0], canonical)
             mark = f"{_VARIANT}={candidates[0]};".encode() if len(self._positions[data]) > 1 else b""
-            return taken, content_hash + data + mark
+            return taken, canonical + data + mark
         if len(candidates) > 1 or len(self._positions[data]) > 1 or not isinstance(variant, _DIRECT) or variant.maps:
             return super().take(value)
         inner = variant.wire(value)

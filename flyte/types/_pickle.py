@@ -435,10 +435,14 @@ class PickleCodec(Codec[Any]):
         return self.unexpected(literal)
 
     def take(self, value: Any) -> tuple[Any, bytes]:
+        taken, canonical, _ = self.take_inside(value)
+        return taken, canonical
+
+    def take_inside(self, value: Any) -> tuple[Any, bytes, bool]:
         dump = self.dump(value)
         content_hash = self.content_hash(value, dump)
         canonical = content_hash.encode() if content_hash else framing.plain_binary(dump.whole())
-        return self._received(value, dump), canonical
+        return self._received(value, dump), canonical, bool(content_hash)
 
     def take_sized(self, value: Any) -> tuple[Any, int]:
         # What is in a file counts as long as its hash, which need not be found out for that.

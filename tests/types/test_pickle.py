@@ -149,6 +149,7 @@ def peak():
 value = b"x" * size
 before = peak()
 codec_for(bytes).transfer(value), codec_for(bytes).encode(value)
+codec_for(bytes | None).transfer(value), codec_for(list[bytes]).transfer([value])
 print(peak() - before)
 array = np.frombuffer(value, np.uint8).copy()
 before = peak()

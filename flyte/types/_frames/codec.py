@@ -95,8 +95,8 @@ class FrameCodec(Codec[Any]):
         content = self.content(value)
         return content.receive(self.declared.names), self.declared.hash_of(content).encode()
 
-    def take_hashed(self, value: Any) -> tuple[Any, bytes] | None:
-        return self.take(value)
+    def take_inside(self, value: Any) -> tuple[Any, bytes, bool] | None:
+        return (*self.take(value), True)
 
     def take_sized(self, value: Any) -> tuple[Any, int]:
         # Nothing of a frame is inline: limits on inline data are not meant for it.
@@ -207,10 +207,9 @@ class DataFrameCodec(Codec[Any]):
         taken = self._receive(value, content, content_hash)
         return taken, content_hash.encode() if content_hash else self._wire_content(value, content, content_hash)
 
-    def take_hashed(self, value: Any) -> tuple[Any, bytes] | None:
-        self.check(value)
+    def take_inside(self, value: Any) -> tuple[Any, bytes, bool] | None:
         content, content_hash = self._content(value)
-        return (self._receive(value, content, content_hash), content_hash.encode()) if content_hash else None
+        return (self._receive(value, content, content_hash), content_hash.encode(), True) if content_hash else None
 
     def take_sized(self, value: Any) -> tuple[Any, int]:
         content, content_hash = self._content(value)
