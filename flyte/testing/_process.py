@@ -47,11 +47,21 @@ class Process:
     :param cut_at: the point to cut it at; None for none.
     :param order_seed: chooses the order of callbacks; None for the order in which they become ready.
     :param most_points: after so many points it counts as endless.
+    :param before: the process that was cut before; time goes on from there.
     """
 
-    def __init__(self, home: Path, cut_at: int | None, order_seed: int | None, most_points: int | None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        cut_at: int | None,
+        order_seed: int | None,
+        most_points: int | None,
+        before: "Process | None" = None,
+    ) -> None:
         self.home = home
         self.clock = ManualClock()
+        if before is not None:
+            self.clock.advance(before.elapsed_s)
         self.points = 0
         self.cut = False
         self.result: Any = None
@@ -65,6 +75,11 @@ class Process:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long it and those before it took, by their clock."""
+        return self.clock.elapsed_s
 
     # Points -----------------------------------------------------------------------------------------------------
 

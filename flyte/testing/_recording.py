@@ -87,7 +87,7 @@ class Recording:
         self.entry = run
         self.run = run.id
         self.name = run.name
-        self.base_dir = run.base_dir
+        self.base_dirs: tuple[str, ...] = ()
         self.rows = {row.key: row for row in rows}
         self.asked: set[bytes] = set()
         self.live: set[bytes] = {ROOT}

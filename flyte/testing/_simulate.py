@@ -59,7 +59,7 @@ class SimulatedRun:
     :param schedule: what disturbed it.
     :param crashes: how many of its processes were cut.
     :param bodies: task's full name -> how often its body was started, over all processes.
-    :param elapsed_s: how long the last process took, by its clock.
+    :param elapsed_s: how long it took, by its clock.
     :param events: what happened, in words.
     """
 
@@ -180,7 +180,7 @@ class _Simulation:
                 number = len(dead)
                 cut_at = schedule.cuts[number] if number < len(schedule.cuts) else None
                 order_seed = None if schedule.order_seed is None else schedule.order_seed + number
-                process = Process(home, cut_at, order_seed, most)
+                process = Process(home, cut_at, order_seed, most, dead[-1] if dead else None)
                 simulated.events.append(
                     f"process {number + 1} starts" + (f" and recovers process {number}" if number else "")
                 )
@@ -192,7 +192,7 @@ class _Simulation:
                 simulated.events.append(f"process {number + 1} is cut at point {cut_at}")
             simulated.result, simulated.error = process.result, process.failure
             simulated.points = process.points
-            simulated.elapsed_s = process.clock.elapsed_s
+            simulated.elapsed_s = process.elapsed_s
             return simulated, self._judge(simulated)
         finally:
             for process in dead:

@@ -4,12 +4,14 @@
 """
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import flyte
+import flyte.durable
 
 T = TypeVar("T")
 
@@ -240,7 +242,48 @@ async def big(n: int = 3) -> int:
     return total
 
 
-_ASYNC = (chain, gathered, completed, mapped, grouped, nested, retried, traced, threads, equal, big)
+@env.task
+async def durable(n: int = 3) -> int:
+    same_as_before = 0
+    for i in range(n):
+        chosen = int(flyte.durable.random() * 1e9)
+        began = flyte.durable.time()
+        # Another number in the next process would make this another call.
+        same_as_before += await seen(f"d{i}", work(f"d{i}", chosen)) == chosen * chosen + 1
+        await flyte.durable.sleep.aio(0.002)
+        same_as_before += flyte.durable.time() >= began + 0.002
+    return same_as_before
+
+
+@env.task
+async def checkpointed(n: int = 5) -> list[int]:
+    checkpoint = flyte.ctx().checkpoint
+    loaded = await checkpoint.load()
+    done = json.loads(loaded.read_text()) if loaded else []
+    while len(done) < n:
+        i = len(done)
+        Log.write(f"ran k{i}")
+        done.append(i * i)
+        await checkpoint.save(json.dumps(done).encode())
+        Log.write(f"seen k{i}")
+    return done
+
+
+_ASYNC = (
+    chain,
+    gathered,
+    completed,
+    mapped,
+    grouped,
+    nested,
+    retried,
+    traced,
+    threads,
+    equal,
+    big,
+    durable,
+    checkpointed,
+)
 _SYNC = (mapped_sync, blocking)
 SHAPES: dict[str, Callable[..., Any]] = {task.short_name.rpartition(".")[2]: task for task in (*_ASYNC, *_SYNC)}
 EQUAL_CALLS = {"equal": 6}

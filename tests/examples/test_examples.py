@@ -170,6 +170,12 @@ SAYS: dict[str, list[str]] = {
         r"^result: 5$",
     ],
     "flyte run examples/custom_controller.py main --n 3": [r"^5$"],
+    "python examples/testing_workflows.py": [
+        r"^3 calls such as \{'item': 'tea', 'price': 3\}, and 2 days, 0:00:00 went by$",
+        r"^replayed 2 calls, charged 0 times: 3 paid for jam$",
+        r"^50 runs with crashes end alike; a crash in the middle of a charge can charge [23] times$",
+    ],
+    "flyte run examples/testing_workflows.py main --item tea": [r"^3 paid for tea$"],
     # The figures themselves are checked in test_word_statistics.py.
     "python examples/word_statistics/main.py": [
         r"^15 documents, 521,002 words, 14,858 different$",
@@ -257,6 +263,7 @@ class TestEachFile:
             "flyte.report",
             "flyte.io",
             "flyte.storage",
+            "flyte.testing",
             "flyte.types",
         }
         for node in ast.walk(tree):
