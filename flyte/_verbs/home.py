@@ -53,6 +53,8 @@ async def run_here(
     execution = Execution(controller=controller, recorder=recorder, loop=loop, **settings)
     if remembered and isinstance(controller, LocalController):
         execution.journal = open_journal(_run_columns(task, execution), recover_from)
+        if execution.journal is not None and execution.journal.past is not None:
+            execution.recovered_from = execution.journal.past.base_dirs
     elif recover_from is not None:
         raise RunRecoveryError(
             f"recover_from={recover_from!r} needs the history of runs, which is "
@@ -108,6 +110,11 @@ async def _run_in_workers(
 ) -> Any:
     from flyte._control.workers.pool import WorkerPool
 
+    if not isinstance(execution.controller, LocalController):
+        raise TypeError(
+            f"workers={workers} needs the local controller, but got {type(execution.controller).__name__}; derive "
+            "yours from flyte.extend.LocalController, or leave workers out"
+        )
     pool = WorkerPool(workers, execution)
     execution.attempt = pool.attempt
     try:

@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import random
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ import pytest
 import flyte
 import flyte.durable
 import flyte.errors
+import flyte.extend
 import flyte.report
 
 env = flyte.TaskEnvironment(name="workers")
@@ -456,6 +459,28 @@ def test_workers_takes_a_number(bad):
         flyte.with_runcontext(workers=bad)
 
 
+def test_workers_need_a_local_controller():
+    class Own(flyte.extend.Controller):
+        async def submit(self, task, /, *args, **kwargs):
+            return 1
+
+    with pytest.raises(TypeError, match="workers=2 needs the local controller, but got Own"):
+        flyte.with_runcontext(workers=2, controller=Own()).run(pid)
+
+
+def test_a_controller_of_ones_own_gets_the_calls_of_bodies_in_workers(tmp_path):
+    class Doubles(flyte.extend.LocalController):
+        async def submit(self, task, /, *args, **kwargs):
+            made = await super().submit(task, *args, **kwargs)
+            return 2 * made if task.short_name == "counted" else made
+
+    @env.task
+    async def main(folder: str) -> int:
+        return await counted.aio(folder, 4)
+
+    assert flyte.with_runcontext(workers=1, controller=Doubles()).run(main, str(tmp_path)).result == 8
+
+
 def test_workers_are_at_least_one_and_local():
     with pytest.raises(ValueError, match="workers=0 runs nothing"):
         flyte.with_runcontext(workers=0)
@@ -469,6 +494,74 @@ def alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_killing_any_worker_at_any_moment_costs_an_attempt_and_no_more():
+    """Bodies that wait, bodies that run, and processes with nothing to do are killed; the answer is right."""
+    often = flyte.RetryStrategy(count=100)
+
+    @env.task(retries=often)
+    def leaf(x: int) -> int:
+        time.sleep(0.01)
+        return x
+
+    @env.task(retries=often)
+    async def middle(x: int) -> int:
+        return sum(await asyncio.gather(*[leaf.aio(10 * x + i) for i in range(3)]))
+
+    @env.task(retries=often)
+    def sync_middle(x: int) -> int:
+        return sum(flyte.map(leaf, [10 * x + i for i in range(3)]))
+
+    @env.task(retries=often)
+    async def main() -> int:
+        return sum(await asyncio.gather(*[middle(x) for x in range(2)], *[sync_middle.aio(x) for x in range(2)]))
+
+    for seed in range(2):
+        chance, over, killed = random.Random(seed), threading.Event(), []
+
+        def kill_some(chance=chance, over=over, killed=killed):
+            while not over.wait(chance.uniform(0.1, 0.4)):
+                there = children()
+                if there and len(killed) < 6:
+                    killed.append(chance.choice(there))
+                    os.kill(killed[-1], signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_some)
+        killer.start()
+        try:
+            assert run(main) == 2 * (0 + 1 + 2 + 10 + 11 + 12)
+        finally:
+            over.set()
+            killer.join()
+        assert killed
+        assert children() == []
+
+
+def children() -> list[int]:
+    """The worker processes of this one."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            parent = int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() and "workers.program" in Path(f"/proc/{name}/cmdline").read_text():
+                found.append(int(name))
+        except (OSError, ValueError, IndexError):
+            continue
+    return found
+
+
+def test_many_that_wait_need_few_processes():
+    @env.task
+    async def middle(x: int) -> tuple[int, int]:
+        return os.getpid(), await pid.aio(x)
+
+    @env.task
+    async def main() -> int:
+        pairs = await asyncio.gather(*[middle(x) for x in range(60)])
+        return len({pid for pair in pairs for pid in pair})
+
+    assert run(main, n=2) <= 10
 
 
 # History --------------------------------------------------------------------------------------------------------------

@@ -79,11 +79,14 @@ class Attempt:
 
         self._granted = grant
         self.slots.submit(self.request)
-        try:
-            await granted
-        except asyncio.CancelledError:
-            self.slots.release(self.request)
-            raise
+        if not granted.done():
+            self._tell("a free worker")
+            try:
+                await granted
+            except asyncio.CancelledError:
+                self.slots.release(self.request)
+                raise
+            self._tell(None)
         self._granted = self._go_on
 
     # Messages of the body -------------------------------------------------------------------------------------------
