@@ -23,6 +23,7 @@ from flyte._core.interface import Empty, NativeInterface
 from flyte._core.log import logger
 from flyte._definition.condition import Condition, ConditionWebhook
 from flyte._journal import answers, signals, values
+from flyte._journal.redaction import redact
 from flyte._journal.schema import NotAJournal, open_file
 from flyte._journal.signals import Answer, Asked, Earlier
 from flyte.errors import (
@@ -209,9 +210,9 @@ class _Paused:
             action=self._context.name,
             id=0,
             phase=ActionPhase.PAUSED.value,
-            prompt=condition.prompt,
+            prompt=_shown(condition.prompt),
             prompt_type=condition.prompt_type,
-            description=condition.description,
+            description=_shown(condition.description),
             form=self._form,
             since=execution.clock.time(),
             timeout_s=condition.timeout_s,
@@ -259,9 +260,9 @@ class _Paused:
             {
                 "type": self._form.type,
                 "schema": self._form.schema,
-                "prompt": condition.prompt,
+                "prompt": self.asked.prompt,
                 "prompt_type": condition.prompt_type,
-                "description": condition.description,
+                "description": self.asked.description,
                 "timeout_s": condition.timeout_s,
             }
         )
@@ -277,7 +278,7 @@ class _Paused:
             interface=interface,
             detail=detail,
         )
-        record.inputs = await self._boundary.dump_inputs((condition.prompt, condition.description))
+        record.inputs = await self._boundary.dump_inputs((self.asked.prompt, self.asked.description))
         if record.again or journal.past is not None:
             found = journal.look_up(record, version.hexdigest(), condition.name)
             if found is not None and (known := await self._recover(journal, record, found)) is not None:
@@ -291,6 +292,10 @@ class _Paused:
         self._announced = earlier.was_announced
         self.asked = dataclasses.replace(self.asked, id=record.id, since=since)
         self._places = list(dict.fromkeys([(self.asked.run, self.asked.key), *earlier.places]))
+        above = record.parent
+        while above is not None:  # those that run are written a moment after their start: nobody is to see an orphan
+            journal.writer.put_action(above)
+            above = above.parent
         await self._write(journal, record)
         return None
 
@@ -540,6 +545,11 @@ class _Paused:
 
 async def _sleep(clock: Clock, delay_s: float) -> None:
     await clock.sleep(delay_s)
+
+
+def _shown(text: str) -> str:
+    """``text`` without secrets, and without what would move a terminal's cursor."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else " " for letter in redact(text))
 
 
 def answering_command(asked: Asked) -> str:

@@ -178,7 +178,7 @@ class _NewCondition:
 
         :param name: tells it from others that the run waits for at the same time.
         :param prompt: the question, shown to whom it is put; at most 4096 characters.
-        :param prompt_type: ``"text"`` or ``"markdown"``.
+        :param prompt_type: ``"text"`` or ``"markdown"``, which a terminal shows as it is written.
         :param data_type: type of the value: bool, or any other that a task can return.
         :param description: more about the question; at most 2048 characters.
         :param timeout: how long to wait, in seconds or as a timedelta, from the moment the condition was first
