@@ -48,7 +48,8 @@ class Boundary:
         self.keys = [pack_name(name) for name in self.names]
         self.output_keys = [pack_name(name) for name, _ in self.outputs]
         self.canonical = all(codec.canonical for codec in self.inputs)
-        self.awaits = any(c.awaits for c in self.inputs) or any(c.awaits for _, c in self.outputs)
+        # What takes long to encode is waited for as well, so that the event loop goes on while it is kept.
+        self.awaits = any(c.awaits or c.blocks for c in (*self.inputs, *(codec for _, codec in self.outputs)))
         # One plain result is by far the commonest case.
         alone = len(self.outputs) == 1 and not self.awaits and self.output_class is None
         self.single = self.outputs[0][1].transfer_sized if alone else None

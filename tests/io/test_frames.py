@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import subprocess
 import sys
+import threading
 import typing
 from collections import OrderedDict
 from pathlib import Path
@@ -487,3 +488,36 @@ assert received.shape == (2, 1), received
     for module, others, cls, make in cases:
         text = program.format(module=module, others=others, cls=cls, make=make)
         subprocess.run([sys.executable, "-c", text], check=True, timeout=60)
+
+
+@env.task
+async def pass_on(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame
+
+
+def test_the_event_loop_goes_on_while_a_frame_is_kept(tmp_path, monkeypatch):
+    began, seen = threading.Event(), threading.Event()
+    answers = []
+    write = of_pandas.PandasContent.write
+
+    def slow_write(self: of_pandas.PandasContent, path: str) -> None:
+        began.set()
+        answers.append(seen.wait(20))
+        write(self, path)
+
+    @env.task
+    async def beside() -> int:
+        async def watch() -> None:
+            while not began.is_set():
+                await asyncio.sleep(0.001)
+            seen.set()
+
+        watching = asyncio.create_task(watch())
+        passed = await pass_on(pd.DataFrame({"a": [1.0]}))
+        await watching
+        return len(passed)
+
+    monkeypatch.setenv("FLYTE_HOME", str(tmp_path))
+    monkeypatch.setattr(of_pandas.PandasContent, "write", slow_write)
+    assert flyte.run(beside).outputs()[0] == 1
+    assert answers == [True]  # once, although the frame was both input and result
