@@ -8,7 +8,7 @@ import typer
 
 from ._options import OUTPUTS, one_of, wants_json
 from ._params import TextGroup
-from ._tables import complete_runs, new_app, single, told
+from ._tables import TextCommand, complete_runs, new_app, single, told
 
 if TYPE_CHECKING:
     from typer._click.core import Command
@@ -88,5 +88,5 @@ def command() -> "Command":
     def delete() -> None:
         """Delete what is remembered on this machine."""
 
-    app.command("run")(delete_run)
+    app.command("run", cls=TextCommand)(delete_run)
     return single(app)

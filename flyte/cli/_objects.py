@@ -9,6 +9,7 @@ import typer
 from ._options import OUTPUTS, one_of, read_limit, wants_json, was_given
 from ._params import TextGroup
 from ._tables import (
+    TextCommand,
     complete_runs,
     duration,
     moment,
@@ -63,7 +64,7 @@ def get_run(
 ) -> None:
     """List runs, the newest first, or show one."""
     from flyte._journal.history import History
-    from flyte.remote._runs import run_document
+    from flyte.remote._documents import run_document
 
     given: Any = limit
     if name is not None and any(was_given(ctx, option) for option in ("task", "phase", "limit")):
@@ -124,7 +125,7 @@ def get_action(
 ) -> None:
     """Show the actions of a run as a tree, or one of them."""
     from flyte._journal.history import History
-    from flyte.remote._identity import action_document
+    from flyte.remote._documents import action_document
 
     with told(ctx), History() as history:
         of = history.run(run)
@@ -213,9 +214,8 @@ def _row(one: "ActionEntry | str") -> tuple[str, str, str, str]:
         notes.append(f"waits for {one.waits.what}")
     if one.fault is not None:
         notes.append(one.fault.line)
-    began = one.started_at or one.queued_at
-    note = one_line(", ".join(notes), 100)
-    return one.name, one.phase, duration(began, one.ended_at, None if one.has_ended else time.time()), note
+    note = one_line(", ".join(notes), 100) if notes else ""
+    return one.name, one.phase, duration(one.started_at or one.queued_at, one.ended_at or time.time()), note
 
 
 def _show_action(ctx: typer.Context, history: "History", run: "RunEntry", action: "ActionEntry") -> None:
@@ -369,7 +369,7 @@ def _print_lines(
     for entry in entries:
         name, _, task = known.get(entry.action, "").partition(" ")
         if as_json:
-            from flyte.remote._shown import time_text
+            from flyte.remote._documents import time_text
 
             at = time_text(entry.at)
             _print_json({"at": at, "action": name, "task": task, "source": entry.source, "line": entry.line})
@@ -389,7 +389,7 @@ def get_report(
 ) -> None:
     """Print the path of an action's report."""
     from flyte._journal.history import History
-    from flyte.remote._actions import report_path
+    from flyte.remote._documents import report_path
 
     with told(ctx), History() as history:
         of = history.run(run)
@@ -426,9 +426,9 @@ def command() -> "Command":
     def get() -> None:
         """Show runs, actions, inputs and outputs, log lines and reports of this machine."""
 
-    app.command("run")(get_run)
-    app.command("action")(get_action)
-    app.command("io")(get_io)
-    app.command("logs")(get_logs)
-    app.command("report")(get_report)
+    app.command("run", cls=TextCommand)(get_run)
+    app.command("action", cls=TextCommand)(get_action)
+    app.command("io", cls=TextCommand)(get_io)
+    app.command("logs", cls=TextCommand)(get_logs)
+    app.command("report", cls=TextCommand)(get_report)
     return single(app)

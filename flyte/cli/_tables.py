@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
+from typer.core import TyperCommand
 
 from ._options import wants_json
+from ._params import _keep_text
 
 if TYPE_CHECKING:
-    from typer._click.core import Command, Context
+    from typer._click.core import Command, Context, Parameter
 
 PHASE_STYLES = {
     "succeeded": "green",
@@ -26,6 +28,14 @@ PHASE_STYLES = {
     "paused": "cyan",
 }
 _WIDEST = 60
+
+
+class TextCommand(TyperCommand):
+    """A command whose options stay text."""
+
+    def get_params(self, ctx: "Context") -> "list[Parameter]":
+        """The parameters, and ``--help``."""
+        return _keep_text(super().get_params(ctx))
 
 
 @contextmanager
@@ -59,7 +69,7 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], phase_column
 
     :param phase_column: the column that holds phases, which get colours on a terminal.
     """
-    shown = [[one_line(text, None) for text in row] for row in rows]
+    shown = [row if "".join(row).isprintable() else [one_line(text, None) for text in row] for row in rows]
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
@@ -74,10 +84,8 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], phase_column
         Console().print(table)
         return
     widths = [max(map(len, column)) for column in zip(head, *shown, strict=True)]
-    out = [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in (head, *shown)
-    ]
-    sys.stdout.write("\n".join(out) + "\n")
+    line = "  ".join(f"{{:<{width}}}" for width in widths).format
+    sys.stdout.write("\n".join([line(*row).rstrip() for row in (head, *shown)]) + "\n")
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from ._objects import ACTION, OUTPUT, RUN
 from ._options import wants_json
-from ._tables import PHASE_STYLES, duration, new_app, print_table, short, single, told
+from ._tables import PHASE_STYLES, TextCommand, duration, new_app, print_table, short, single, told
 
 if TYPE_CHECKING:
     from typer._click.core import Command
@@ -60,7 +60,7 @@ def _print_reasons(reasons: "list[Reason]", before: str = "  ") -> None:
 
 
 def _explain_run(history: "History", run: "RunEntry", explainer: "Explainer", as_json: bool) -> dict[str, Any] | None:
-    from flyte.remote._runs import first_failed
+    from flyte.remote._documents import first_failed
 
     from ._reasons import places_of
 
@@ -140,5 +140,5 @@ def _place_document(place: "Place") -> dict[str, Any]:
 def command() -> "Command":
     """``flyte why``."""
     app = new_app()
-    app.command("why")(why)
+    app.command("why", cls=TextCommand)(why)
     return single(app)

@@ -12,8 +12,9 @@ from flyte.errors import ActionNotFoundError
 from flyte.syncify import syncify
 
 from ._details import ActionDetails
+from ._documents import report_path
 from ._identity import SeenAction, TimeFilter, log_text, names_in
-from ._shown import Awaited, order_of
+from ._shown import Awaited, listed, order_of
 from ._source import Source, needs_control_plane, phases_of, source
 
 POLLED_EVERY_S = 0.1
@@ -36,7 +37,7 @@ class Action(SeenAction):
         self._parent = parent
         self._source = source
 
-    @syncify
+    @listed
     @classmethod
     async def listall(
         cls,
@@ -46,7 +47,7 @@ class Action(SeenAction):
         sort_by: 'tuple[str, Literal["asc", "desc"]] | None' = None,
         created_at: TimeFilter | None = None,
         updated_at: TimeFilter | None = None,
-    ) -> AsyncIterator["Action"]:
+    ) -> list["Action"]:
         """The actions of a run, in the order in which they began.
 
         :param for_run_name: name of the run, or ``last``.
@@ -72,6 +73,7 @@ class Action(SeenAction):
                 "task_name": lambda entry: tasks[entry.task].name,
             }
             entries.sort(key=keys[order[0]], reverse=order[1])
+        found = []
         for entry in entries:
             parent = by_id.get(entry.parent) if entry.parent is not None else None
             changed = entry.ended_at or entry.started_at or entry.queued_at
@@ -81,7 +83,8 @@ class Action(SeenAction):
                 and (created_at is None or created_at.admits(entry.queued_at))
                 and (updated_at is None or updated_at.admits(changed))
             ):
-                yield cls(entry, run, tasks[entry.task], parent, looked_up)
+                found.append(cls(entry, run, tasks[entry.task], parent, looked_up))
+        return found
 
     @syncify
     @classmethod
@@ -214,15 +217,6 @@ async def _window(looked_up: Source, action: ActionEntry, attempt: int | None) -
         raise ValueError(f"attempt={attempt} is not one of the {len(attempts)} attempts, counted from 0")
     following = attempts[attempt + 1].started_at if attempt + 1 < len(attempts) else float("inf")
     return attempts[attempt].started_at, following
-
-
-def report_path(run: RunEntry, action: str) -> Path | None:
-    """The page of an action's report; None if there is none on this machine."""
-    base = run.base_dir.removeprefix("file://")
-    if not base or "://" in base:
-        return None
-    path = Path(base, action, "report.html")
-    return path if path.is_file() else None
 
 
 def print_lines(lines: list[str], max_lines: int) -> None:

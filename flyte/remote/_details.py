@@ -10,8 +10,9 @@ from flyte._core.identity import ActionID, ActionPhase
 from flyte._journal.history_entries import ActionEntry, AttemptEntry, Fault, RunEntry, TaskEntry
 from flyte.syncify import syncify
 
+from ._documents import between, time_of, time_text
 from ._identity import SeenAction, names_in
-from ._shown import Awaited, between, time_of, time_text
+from ._shown import Awaited
 from ._source import Source, source
 from ._values import ActionInputs, ActionOutputs
 

@@ -8,7 +8,8 @@ from typing import Any
 from flyte._core.identity import ActionID, ActionPhase
 from flyte._journal.history_entries import ActionEntry, LogEntry, RunEntry, TaskEntry
 
-from ._shown import JsonText, between, time_of, time_text
+from ._documents import action_document, time_of, time_text
+from ._shown import JsonText
 from ._source import needs_control_plane
 
 
@@ -100,30 +101,6 @@ class SeenAction(JsonText):
 
     def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
         yield from (("name", self.name), ("run", self.run_name), ("task", self.task_name), ("phase", self.phase.value))
-
-
-def action_document(entry: ActionEntry, task: TaskEntry, run: str, parent: str | None) -> dict[str, Any]:
-    """An action as plain values for JSON."""
-    began = entry.started_at or entry.queued_at
-    lasted = between(began, entry.ended_at)
-    waits = entry.waits
-    return {
-        "name": entry.name,
-        "run": run,
-        "task": task.name,
-        "kind": task.kind,
-        "phase": entry.phase,
-        "parent": parent,
-        "group": entry.group,
-        "attempts": entry.attempts,
-        "queued_at": time_text(entry.queued_at),
-        "started_at": time_text(entry.started_at),
-        "ended_at": time_text(entry.ended_at),
-        "duration_s": round(lasted.total_seconds(), 6) if lasted is not None else None,
-        "cache": entry.cache,
-        "waiting": {"for": waits.what, "since": time_text(waits.since)} if waits is not None else None,
-        "error": entry.fault.document() if entry.fault is not None else None,
-    }
 
 
 def names_in(uri: str | None, run_name: str | None, name: str | None) -> tuple[str, str | None]:

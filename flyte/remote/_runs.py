@@ -14,10 +14,11 @@ from flyte._journal.history_entries import FAILED, ActionEntry, Fault, RunEntry
 from flyte.errors import ActionAbortedError, ActionNotFoundError, BaseRuntimeError, RuntimeUserError
 from flyte.syncify import syncify
 
-from ._actions import POLLED_EVERY_S, Action, WaitFor, print_lines, report_path
+from ._actions import POLLED_EVERY_S, Action, WaitFor, print_lines
 from ._details import ActionDetails
+from ._documents import between, first_failed, report_path, run_document, time_of
 from ._identity import TimeFilter, log_text
-from ._shown import Awaited, JsonText, between, order_of, time_of, time_text
+from ._shown import Awaited, JsonText, listed, order_of
 from ._source import Source, needs_control_plane, phases_of, refuse_filters, source
 from ._values import ActionInputs, ActionOutputs
 
@@ -76,26 +77,6 @@ class _SeenRun(JsonText):
         yield from (("name", self.name), ("task", self.task_name), ("phase", self.phase.value), ("url", self.url))
 
 
-def run_document(entry: RunEntry) -> dict[str, Any]:
-    """A run as plain values for JSON."""
-    lasted = between(entry.started_at, entry.ended_at)
-    return {
-        "name": entry.name,
-        "task": entry.task,
-        "phase": entry.phase,
-        "started_at": time_text(entry.started_at),
-        "ended_at": time_text(entry.ended_at),
-        "duration_s": round(lasted.total_seconds(), 6) if lasted is not None else None,
-        "project": entry.project,
-        "domain": entry.domain,
-        "url": entry.base_dir,
-        "recovered_from": entry.recovered_name,
-        "pid": entry.pid,
-        "host": entry.host,
-        "error": entry.fault.document() if entry.fault is not None else None,
-    }
-
-
 class Run(_SeenRun):
     """A run of this machine, in whichever process it was, or is. Made by :meth:`get` and :meth:`listall`.
 
@@ -116,7 +97,7 @@ class Run(_SeenRun):
         looked_up = source()
         return cls(await looked_up.run(name), looked_up)
 
-    @syncify
+    @listed
     @classmethod
     async def listall(
         cls,
@@ -133,7 +114,7 @@ class Run(_SeenRun):
         with_labels: dict[str, str] | None = None,
         with_label_keys: list[str] | None = None,
         paused_actions_only: bool = False,
-    ) -> AsyncIterator["Run"]:
+    ) -> list["Run"]:
         """Runs, the newest first.
 
         :param in_phase: only those that stand in one of these phases.
@@ -174,8 +155,7 @@ class Run(_SeenRun):
             oldest_first=order is not None and not order[1],
             limit=limit,
         )
-        for entry in entries:
-            yield cls(entry, looked_up)
+        return [cls(entry, looked_up) for entry in entries]
 
     @property
     def action(self) -> Action:
@@ -361,17 +341,6 @@ class Run(_SeenRun):
     async def get_debug_url(self) -> str | None:
         """None: a run on this machine has no debugger of a control plane."""
         return None
-
-
-def first_failed(entries: list[ActionEntry]) -> ActionEntry | None:
-    """The first action that failed without a child of its own having failed; aborted ones only if nothing else did."""
-    for phases in (FAILED[:2], FAILED):
-        failed = [entry for entry in entries if entry.phase in phases]
-        parents = {entry.parent for entry in failed}
-        for entry in failed:
-            if entry.id not in parents:
-                return entry
-    return None
 
 
 def error_of(run: RunEntry) -> BaseException:
