@@ -166,7 +166,8 @@ class Image:
     ) -> "Image":
         """An image built from a Dockerfile; no layers can be put on it.
 
-        :param file: the Dockerfile; its folder is the build's context.
+        :param file: the Dockerfile; its folder is the build's context. The tag follows from the Dockerfile alone: if
+            only other files of the folder have changed, build it with ``force=True``.
         :raises ValueError: a bad name or platform.
         """
         return cls(

@@ -26,6 +26,9 @@ NEVER_COPIED = frozenset({"__pycache__", ".git", ".hg", ".svn", ".venv", ".mypy_
 """Folders that differ between machines and belong to no image; a builder leaves them out as well."""
 
 
+_PIECE_BYTES = 1 << 16
+
+
 class ImageFileError(ImageBuildError, FileNotFoundError):
     """A file or folder that an image is made of is not there, or cannot be read; it has its first parent's code."""
 
@@ -288,7 +291,7 @@ def _describe_project(pyproject: Path, lock: Path | None, mode: ProjectInstallMo
     return described
 
 
-def hash_of_file(path: Path) -> str:
+def hash_of_file(path: str | Path) -> str:
     """sha256 of the file's bytes, in hex.
 
     :raises flyte.errors.ImageBuildError: there is no such file.
@@ -296,7 +299,11 @@ def hash_of_file(path: Path) -> str:
     import hashlib  # loads OpenSSL, which a program that only declares an image does not need
 
     try:
-        with path.open("rb") as stream:
+        with open(path, "rb", buffering=0) as stream:
+            first = stream.read(_PIECE_BYTES)
+            if len(first) < _PIECE_BYTES:
+                return hashlib.sha256(first).hexdigest()  # most are small, and file_digest costs more than they do
+            stream.seek(0)
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise ImageFileError(
@@ -319,8 +326,8 @@ def hash_of_folder(path: Path, ignoring: DockerIgnore | None = None) -> str:
             f"the folder {path} of the image's recipe is not there; it is looked for from {Path.cwd()}"
         )
     whole = hashlib.sha256()
-    for name, found in files_below(path, ignoring):
-        if found.is_symlink():
+    for name, found in _walk(path, ignoring):
+        if os.path.islink(found):
             kind, content = "link", os.readlink(found)
         else:
             kind, content = "program" if os.access(found, os.X_OK) else "file", hash_of_file(found)
@@ -333,22 +340,33 @@ def hash_of_folder(path: Path, ignoring: DockerIgnore | None = None) -> str:
 
 def files_below(root: Path, ignoring: DockerIgnore | None = None) -> Iterator[tuple[str, Path]]:
     """The files below ``root`` that belong to an image, and links: their names relative to it, sorted, and paths."""
+    return ((name, Path(path)) for name, path in _walk(root, ignoring))
+
+
+def _walk(root: Path, ignoring: DockerIgnore | None) -> list[tuple[str, str]]:
     patterns = ignoring.patterns(root) if ignoring is not None else None
-    found = []
-    for folder, folders, files in os.walk(root):
-        # Links to folders are not walked into; they count as what they point to by name.
-        linked = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-        folders[:] = [name for name in folders if name not in NEVER_COPIED and name not in linked]
-        if patterns is not None and not patterns.takes_back:
-            above = Path(folder).relative_to(root)
-            folders[:] = [name for name in folders if not patterns.ignores((above / name).as_posix())]
-        for name in [*files, *linked]:
-            if not name.endswith((".pyc", ".pyo")) and name not in NEVER_COPIED:
-                path = Path(folder, name)
-                relative = path.relative_to(root).as_posix()
-                if patterns is None or not patterns.ignores(relative):
-                    found.append((relative, path))
-    return iter(sorted(found))
+    found: list[tuple[str, str]] = []
+    waiting = [(os.fspath(root), "")]
+    while waiting:
+        folder, prefix = waiting.pop()
+        try:
+            with os.scandir(folder) as listing:
+                entries = list(listing)
+        except OSError:
+            continue  # as os.walk: what may not be looked into holds nothing
+        for entry in entries:
+            name = entry.name
+            if name in NEVER_COPIED:
+                continue
+            relative = prefix + name
+            left_out = patterns is not None and patterns.ignores(relative)
+            # Links to folders are not walked into; they count as what they point to by name.
+            if entry.is_dir(follow_symlinks=False):
+                if patterns is None or patterns.takes_back or not left_out:
+                    waiting.append((entry.path, f"{relative}/"))
+            elif not left_out and not name.endswith((".pyc", ".pyo")) and (entry.is_symlink() or entry.is_file()):
+                found.append((relative, entry.path))  # not a pipe or a socket, which has no content to read
+    return sorted(found)
 
 
 # The regular expression that PEP 723 gives as the reference.

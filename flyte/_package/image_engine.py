@@ -6,6 +6,7 @@ and checkers do, behind the two seams of `image_build`.
 
 import asyncio
 import inspect
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -108,7 +109,8 @@ def find_builder(builder: str | ImageBuilder | None) -> tuple[str, ImageBuilder]
     :raises ValueError: there is none of that name; the message lists all.
     :raises TypeError: it is no builder.
     """
-    builder = builder if builder is not None else configured_builder.get() or "local"
+    if builder is None:
+        builder = configured_builder.get() or os.environ.get("FLYTE_IMAGE_BUILDER") or "local"
     if not isinstance(builder, str):
         return getattr(builder, "name", type(builder).__name__), _checked(type(builder).__name__, builder)
     found: Any = BUILDERS.get(builder) or _registered.find(builder)

@@ -1,5 +1,6 @@
 """What .dockerignore files leave out: of the tag, and of what a builder copies."""
 
+import os
 import re
 
 import pytest
@@ -64,6 +65,8 @@ def test_what_is_left_out_does_not_come_into_the_tag(tmp_path):
     after = tags()
     assert before[0] == after[0] and before[1] != after[1]
     assert [name for name, _ in files_below(source, DockerIgnore(str(ignore)))] == ["a.py"]
+    os.mkfifo(source / "pipe")  # has no content, and reading it would never end
+    assert tags()[0] == after[0]
     (source / "keep.log").write_text("1")
     assert tags()[0] != after[0]
     with pytest.raises(ImageBuildError, match="gone of the image's recipe cannot be read"):

@@ -149,9 +149,12 @@ async def test_builders_are_found_by_name(monkeypatch):
     ImageBuildEngine.register("broken", object())
     with pytest.raises(TypeError, match="has no method build_image"):
         await ImageBuildEngine.build(IMAGE, "broken")
+    monkeypatch.setenv("FLYTE_IMAGE_BUILDER", "mine")
+    await ImageBuildEngine.build(IMAGE.with_pip_packages("ib9-c"))
+    monkeypatch.setenv("FLYTE_IMAGE_BUILDER", "broken")
     with image_engine.configured_builder.override("mine"):
-        await ImageBuildEngine.build(IMAGE.with_pip_packages("ib9-c"))
-    assert len(made[0].built) == 3
+        await ImageBuildEngine.build(IMAGE.with_pip_packages("ib9-d"))
+    assert len(made[0].built) == 4
 
 
 async def test_a_builder_of_an_installed_package(tmp_path, monkeypatch):
