@@ -39,15 +39,17 @@ class Past:
 
     :param file: a connection to the journal, for reading.
     :param runs: id and hash of the root's inputs of each.
-    :param base_dir: where the latest one has its data.
+    :param base_dirs: where each has its data.
     """
 
-    def __init__(self, file: sqlite3.Connection, runs: list[tuple[int, str | None]], name: str, base_dir: str) -> None:
+    def __init__(
+        self, file: sqlite3.Connection, runs: list[tuple[int, str | None]], name: str, base_dirs: tuple[str, ...]
+    ) -> None:
         self._file = file
         self._runs = runs
         self.run = runs[0][0]
         self.name = name
-        self.base_dir = base_dir
+        self.base_dirs = base_dirs
         self._keys: dict[int, dict[bytes, int]] = {}
         self._current: dict[int, bool] = {}
         self._lock = threading.Lock()
@@ -62,11 +64,12 @@ class Past:
         try:
             row = _run_named(file, named, task)
             runs: list[tuple[int, str | None]] = []
-            name, base_dir = row[1], row[5]
+            name, base_dirs = row[1], []
             while row is not None and row[0] not in [run for run, _ in runs]:
                 runs.append((row[0], row[6]))
+                base_dirs.append(row[5])
                 row = file.execute(f"{_SELECT} WHERE id = ?", (row[7],)).fetchone() if row[7] else None
-            return cls(file, runs, name, base_dir)
+            return cls(file, runs, name, tuple(base_dirs))
         except BaseException:
             file.close()
             raise

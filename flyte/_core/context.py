@@ -94,8 +94,12 @@ class Execution:
     version: str = ""
     raw_data_path: str = ""
     run_base_dir: str = ""
-    recovered_from_base_dir: str | None = None
-    """``run_base_dir`` of the run that this one recovers; None if it recovers none."""
+    recovered_from: tuple[str, ...] = ()
+    """``run_base_dir`` of the run that this one is recovered from, of the one that that was recovered from, ..."""
+    outputs_path: str | None = None
+    """Where the outputs of the one action go that this process runs; None where each has a folder below the run's."""
+    checkpoint_paths: CheckpointPaths | None = None
+    """Where a control plane wants checkpoints; None for the run's own folder."""
     env_vars: Mapping[str, str] = field(default_factory=dict)
     code_bundle: CodeBundle | None = None
     interactive_mode: bool = False
@@ -220,7 +224,7 @@ class TaskContext:
     @property
     def output_path(self) -> str:
         """Where this action's outputs and report go."""
-        return f"{self.execution.run_base_dir}/{self.name}"
+        return self.execution.outputs_path or f"{self.execution.run_base_dir}/{self.name}"
 
     @property
     def input_path(self) -> str:

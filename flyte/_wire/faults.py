@@ -1,5 +1,6 @@
 """Failures to and from the wire (wire-protocol sections 5.3, 5.4 and 6.5)."""
 
+import traceback as traceback_module
 from collections.abc import Callable
 
 from flyteidl2.core.execution_pb2 import ContainerError, ErrorDocument, ExecutionError, GpuFault
@@ -43,8 +44,15 @@ _USER_CODES: dict[str, Callable[[str, str, str | None], RuntimeUserError]] = {
 }
 
 
-def error_document(error: BaseException) -> ErrorDocument:
+TRACEBACK = "\n\nTraceback (most recent call last):\n"
+"""What stands between an error's message and its traceback, where both travel in one text."""
+_TRACEBACK_CHARACTERS = 20_000
+
+
+def error_document(error: BaseException, *, traceback: bool = False) -> ErrorDocument:
     """What a container leaves behind when its task failed.
+
+    :param traceback: add the traceback to the message, for whoever reads it elsewhere.
 
     A failure may be retried unless it is a :class:`flyte.errors.NonRecoverableError`. What is not one of this package's
     errors has the name of its class as its code, and nobody in particular to blame.
@@ -54,7 +62,11 @@ def error_document(error: BaseException) -> ErrorDocument:
         origin, code = _ORIGINS[error.kind], error.code
     kinds = ContainerError.Kind
     kind = kinds.NON_RECOVERABLE if isinstance(error, NonRecoverableError) else kinds.RECOVERABLE
-    return ErrorDocument(error=ContainerError(code=code, message=str(error), kind=kind, origin=origin))
+    message = str(error)
+    if traceback and error.__traceback__ is not None:
+        frames = "".join(traceback_module.format_tb(error.__traceback__, limit=-30))
+        message = f"{message}{TRACEBACK}{frames[-_TRACEBACK_CHARACTERS:]}".rstrip("\n")
+    return ErrorDocument(error=ContainerError(code=code, message=message, kind=kind, origin=origin))
 
 
 def execution_error_from(document: ErrorDocument) -> ExecutionError:
@@ -70,7 +82,15 @@ def error_from(error: ExecutionError) -> BaseRuntimeError:
     code stands for, or is a :class:`flyte.errors.RuntimeUserError` with that code.
     """
     code = error.code.rpartition("|")[2] or "Unknown"
-    message, worker = error.message or f"the action failed with code {code!r} and no message", error.worker or None
+    message, _, frames = error.message.partition(TRACEBACK)
+    message, worker = message or f"the action failed with code {code!r} and no message", error.worker or None
+    made = _made_from(error, code, message, worker)
+    if frames:
+        made.add_note(f"there:{TRACEBACK.lstrip()}{frames}")
+    return made
+
+
+def _made_from(error: ExecutionError, code: str, message: str, worker: str | None) -> BaseRuntimeError:
     if error.HasField("gpu_fault"):
         return _gpu_fault(error.gpu_fault, code, message, worker, system=error.kind == _KINDS.SYSTEM)
     if error.kind == _KINDS.SYSTEM:

@@ -5,6 +5,7 @@ from typing import Any
 
 from flyteidl2.core.literals_pb2 import KeyValuePair, Literal
 from flyteidl2.task.common_pb2 import Inputs, NamedLiteral, Outputs
+from google.protobuf.message import DecodeError
 
 from flyte._core.identity import hash_data
 from flyte._core.interface import NativeInterface
@@ -40,6 +41,18 @@ async def inputs_from(
         literals=await _named(interface.get_input_types(), values, task_name, "parameter"),
         context=[KeyValuePair(key=key, value=value) for key, value in (context or {}).items()],
     )
+
+
+def parse_inputs(data: bytes, where: str) -> Inputs:
+    """The message of a call's arguments.
+
+    :param where: what the bytes were read from, for errors.
+    :raises RuntimeDataValidationError: they are damaged.
+    """
+    try:
+        return Inputs.FromString(data)
+    except DecodeError as error:
+        raise RuntimeDataValidationError("inputs", f"cannot be read from {where}: {error}") from error
 
 
 async def arguments_from(interface: NativeInterface, inputs: Inputs, *, task_name: str = "") -> dict[str, Any]:

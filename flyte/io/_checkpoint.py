@@ -22,15 +22,13 @@ from flyte._core.loop import run_blocking
 from flyte._core.threads import run_in_thread
 from flyte.storage._failures import is_out_of_space, of_system
 from flyte.storage._local import replacing
-from flyte.storage._transfer import exists, get, get_stream, list_objects, put, put_stream
+from flyte.storage._transfer import exists, get, list_objects, put, put_stream
 from flyte.storage._uri import join, locate
 
 if TYPE_CHECKING:
     import tarfile
 
 _OBJECT = "_flytecheckpoints"
-_ORIGIN = "_flytecheckpoints.origin"
-"""Beside the attempts of an action: where its checkpoint came from, when that was another run."""
 _ATTEMPT = re.compile(rf"(\d+)/{_OBJECT}")
 _SKEW_S = 1.0
 _REMOTE_SKEW_S = 300.0
@@ -193,8 +191,7 @@ class AttemptCheckpoint(Checkpoint):
         # A run may have the name of an earlier one, whose checkpoints are not its own.
         skew_s = _SKEW_S if locate(self._dest).kind == "local" else _REMOTE_SKEW_S
         self._since_s = context.execution.start_time.timestamp() - skew_s
-        recovered = context.execution.recovered_from_base_dir
-        self._recovered_folder = join(recovered, context.name) if recovered else None
+        self._recovered_folders = [join(base, context.name) for base in context.execution.recovered_from]
         self._found = False
 
     async def _find(self) -> str | None:
@@ -208,16 +205,11 @@ class AttemptCheckpoint(Checkpoint):
             own = await _latest(self._actions_folder, self._attempt, self._since_s)
             if own is not None:
                 return own
-        if self._recovered_folder is None:
-            return None
-        origin = join(self._recovered_folder, _ORIGIN)
-        found = await _latest(self._recovered_folder)
-        if found is None and await exists(origin):
-            # That run was itself recovered, and ended before it saved anything.
-            found = b"".join([chunk async for chunk in get_stream(origin)]).decode()
-        if found is not None:
-            await put_stream(found.encode(), to_path=join(self._actions_folder, _ORIGIN))
-        return found
+        for folder in self._recovered_folders:
+            found = await _latest(folder)
+            if found is not None:
+                return found
+        return None
 
     def _workspace(self) -> str:
         if self._folder is None:

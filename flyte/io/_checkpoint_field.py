@@ -9,8 +9,11 @@ if TYPE_CHECKING:
 
 
 def _checkpoint(context: TaskContext) -> "Checkpoint | None":
-    from flyte.io._checkpoint import AttemptCheckpoint
+    from flyte.io._checkpoint import AttemptCheckpoint, Checkpoint
 
+    given = context.execution.checkpoint_paths
+    if given is not None and given.checkpoint_path is not None:  # a control plane says where
+        return Checkpoint(given.checkpoint_path, given.prev_checkpoint_path)
     return AttemptCheckpoint(context) if context.execution.run_base_dir else None
 
 

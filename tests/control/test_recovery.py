@@ -363,6 +363,34 @@ def test_large_values_are_kept_once_and_found_again(tmp_path):
     assert flow.ran == [400_000, 800_000]
 
 
+def test_a_checkpoint_of_the_earlier_run_is_found():
+    flow = program(
+        """
+        import flyte
+
+        env = flyte.TaskEnvironment("e")
+
+        @env.task
+        async def main() -> int:
+            saved = flyte.ctx().checkpoint
+            path = await saved.load()
+            step = int(path.read_text()) if path else 0
+            ran.append(step)
+            if "main" in fails:
+                if step == 0:
+                    await saved.save(str(step + 1).encode())
+                raise ValueError("asked to fail")
+            return step
+        """
+    )
+    flow.fails.add("main")
+    failing(lambda: flyte.run(flow.main))
+    failing(lambda: flyte.with_runcontext(recover_from="last").run(flow.main))
+    flow.fails.clear()
+    assert flyte.with_runcontext(recover_from="last").run(flow.main).result == 1
+    assert flow.ran == [0, 1, 1]
+
+
 def test_what_cannot_be_recovered_from_is_said():
     flow = program(CHAIN)
     for name in ("last", "nope"):

@@ -302,13 +302,13 @@ def test_another_run_of_the_same_name_starts_anew(tmp_path):
 # Recovered ------------------------------------------------------------------------------------------------------------
 
 
-def execution(base, recovered=None):
+def execution(base, *recovered):
     return Execution(
         run_name="again",
         controller=None,
         loop=asyncio.new_event_loop(),
         run_base_dir=str(base),
-        recovered_from_base_dir=None if recovered is None else str(recovered),
+        recovered_from=tuple(map(str, recovered)),
         start_time=datetime.now(UTC),
     )
 
@@ -360,7 +360,7 @@ def test_a_killed_run_is_continued_by_the_one_that_recovers_it(tmp_path):
             time.sleep(0.003 * round_number)  # somewhere within a save
             process.send_signal(signal.SIGKILL)
             said = [3, *map(int, process.stdout.read().split())]
-        with entered(execution(tmp_path / "next", recovered=base)) as context:
+        with entered(execution(tmp_path / "next", base)) as context:
             assert context.checkpoint.prev_exists()
             loaded = context.checkpoint.load_sync()
             step = int((loaded / "same").read_text())
@@ -386,7 +386,7 @@ def test_a_recovered_run_that_saved_nothing_hands_on_what_it_had(tmp_path):
         context.checkpoint.save_sync(b"kept")
     with entered(execution(tmp_path / "second", tmp_path / "first")) as context:
         assert context.checkpoint.prev_exists()
-    with entered(execution(tmp_path / "third", tmp_path / "second")) as context:
+    with entered(execution(tmp_path / "third", tmp_path / "second", tmp_path / "first")) as context:
         assert context.checkpoint.load_sync().read_text() == "kept"
 
 

@@ -1,0 +1,114 @@
+"""Finding a task again: from a code bundle to its module and variable, or from a pickle."""
+
+import gzip
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from flyte._core.code_bundle import CodeBundle
+from flyte._core.command import DEFAULT_RESOLVER, Command
+from flyte._core.face import nearest
+from flyte._definition.location import loader_of
+from flyte._definition.task import TaskTemplate
+from flyte._package.download import download_code_bundle
+from flyte.errors import CodeBundleError, RuntimeUserError
+
+# What the published SDK bakes into tasks that were translated by it means the same as ours.
+_SAME_AS_DEFAULT = {"flyte._internal.resolvers.default.DefaultTaskResolver"}
+
+
+class TaskResolver(Protocol):
+    """Finds a task by the words that stand at the end of its container's command."""
+
+    def load_task(self, loader_args: Sequence[str]) -> TaskTemplate[Any, Any, Any]:
+        """The task that the words name."""
+        ...
+
+
+class DefaultTaskResolver:
+    """Finds a task by ``mod <module> instance <variable>``."""
+
+    import_path = DEFAULT_RESOLVER
+
+    def loader_args(self, task: TaskTemplate[Any, Any, Any], root_dir: Path | None) -> tuple[str, ...]:
+        """The words that :meth:`load_task` finds ``task`` by."""
+        return loader_of(task, root_dir)[1]
+
+    def load_task(self, loader_args: Sequence[str]) -> TaskTemplate[Any, Any, Any]:
+        """The task that the words name; its module is imported.
+
+        :raises RuntimeUserError: the words are not of this form, or the module has no such task.
+        :raises Exception: what the module raises while it is imported.
+        """
+        words = dict(zip(loader_args[::2], loader_args[1::2], strict=False))
+        if len(loader_args) != 4 or set(words) != {"mod", "instance"}:
+            raise RuntimeUserError(
+                "InvalidResolverArguments",
+                f"a task is found by 'mod MODULE instance VARIABLE', but the command says {' '.join(loader_args)!r}",
+            )
+        module = importlib.import_module(words["mod"])
+        found = getattr(module, words["instance"], None)
+        if found is None:
+            hint = nearest(words["instance"], list(vars(module)))
+            raise RuntimeUserError("TaskNotFound", f"module {words['mod']!r} has no {words['instance']!r}{hint}")
+        if not isinstance(found, TaskTemplate):
+            raise RuntimeUserError(
+                "TaskNotFound",
+                f"{words['instance']!r} of module {words['mod']!r} is a {type(found).__name__}, not a task; "
+                "decorate the function with @env.task",
+            )
+        return found
+
+
+def bundle_of(command: Command) -> CodeBundle | None:
+    """The code bundle that a container's command names, if it names one."""
+    if command.tgz is None and command.pkl is None:
+        return None
+    return CodeBundle(computed_version=command.version, destination=command.dest, tgz=command.tgz, pkl=command.pkl)
+
+
+async def load_task(command: Command) -> tuple[TaskTemplate[Any, Any, Any], CodeBundle | None]:
+    """The task that a container is to run, and the bundle that its code came in.
+
+    :raises CodeBundleError: the bundle is missing or damaged.
+    :raises RuntimeUserError: the command names no task.
+    :raises Exception: what the task's module raises while it is imported.
+    """
+    bundle = bundle_of(command)
+    if bundle is not None:
+        bundle = await download_code_bundle(bundle)
+        if bundle.pkl is not None:
+            assert bundle.downloaded_path is not None
+            return _unpickle(bundle.downloaded_path, bundle.pkl), bundle
+    elif command.dest not in sys.path:
+        sys.path.insert(0, command.dest)  # the code is in the image, in the working folder
+    if command.resolver is None:
+        raise RuntimeUserError("InvalidCommand", "neither --pkl nor --resolver is given, so no task is named")
+    return _resolver(command.resolver).load_task(command.resolver_args), bundle
+
+
+def _resolver(path: str) -> TaskResolver:
+    if path in _SAME_AS_DEFAULT or path == DEFAULT_RESOLVER:
+        return DefaultTaskResolver()
+    module, _, name = path.rpartition(".")
+    try:
+        made: TaskResolver = getattr(importlib.import_module(module), name)()
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RuntimeUserError("ResolverNotFound", f"--resolver {path!r} cannot be imported: {error}") from error
+    return made
+
+
+def _unpickle(path: Path, uri: str) -> TaskTemplate[Any, Any, Any]:
+    import cloudpickle
+
+    try:
+        with gzip.open(path) as content:
+            # A pickled task is code by its nature, sent by whoever started the run; there is no other form of it.
+            task = cloudpickle.loads(content.read())
+    except (OSError, EOFError) as error:
+        raise CodeBundleError(f"the pickled task {uri!r} cannot be read: {error}") from error
+    if not isinstance(task, TaskTemplate):
+        raise CodeBundleError(f"{uri!r} holds a {type(task).__name__}, not a task")
+    return task
