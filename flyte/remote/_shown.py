@@ -4,7 +4,7 @@ import asyncio
 import functools
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from flyte._core.loop import run_blocking
 
@@ -81,7 +81,7 @@ class Listed(Generic[P, R]):
         return Listed(cast(Callable[P, Coroutine[Any, Any, list[R]]], functools.partial(cast(Any, self._func), owner)))
 
 
-def listed(method: "classmethod[Any, P, Coroutine[Any, Any, list[R]]]") -> Listed[P, R]:
+def listed(method: Callable[Concatenate[Any, P], Coroutine[Any, Any, list[R]]]) -> Listed[P, R]:
     """Decorator: :class:`Listed` of an async class method."""
     return Listed(cast(Any, method).__func__)
 
