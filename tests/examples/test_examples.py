@@ -112,6 +112,14 @@ SAYS: dict[str, list[str]] = {
         r"^Cleo: nobody has decided, so nothing is paid$",
     ],
     "flyte run examples/approval.py main --amount 250.0": [r"Ada: 250\.00 paid", r"Bob: refused", r"Cleo: nobody"],
+    "python examples/history.py": [
+        r"^bad-rows: failed, inputs \{'rows': 5\}, outputs \{\}$",
+        r"^good-rows: succeeded, inputs \{'rows': 3\}, outputs \{'o0': 30\}$",
+        r"^  history\.clean\(2\) gave \{'row': 2, 'value': 20\}$",
+        r"^first failure: history\.clean: row 4 is empty$",
+        r"^log:\n  cleaned row 0$",
+    ],
+    "flyte run examples/history.py main --rows 3": [r"^30$"],
     "python examples/overriding.py": [
         r"^3 epochs at 0\.1, attempt 0$",
         r"^30 epochs at 0\.5, attempt 1$",
@@ -260,6 +268,7 @@ class TestEachFile:
             "flyte.durable",
             "flyte.errors",
             "flyte.extend",
+            "flyte.remote",
             "flyte.report",
             "flyte.io",
             "flyte.storage",
