@@ -453,6 +453,24 @@ def test_a_body_over_its_memory_is_ended_and_can_be_given_more():
     assert peak > limit
 
 
+def test_a_body_that_the_machine_kills_for_its_memory_is_told_so():
+    """As the kernel does it: SIGKILL, from nobody here, with nearly all that the task may use in use."""
+    small = flyte.TaskEnvironment(name="small", resources=flyte.Resources(memory=("100Mi", "300Mi")))
+
+    @small.task
+    def is_killed(megabytes: int) -> None:
+        held = bytearray(megabytes * 2**20)
+        held[::4096] = b"x" * len(held[::4096])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(flyte.errors.OOMError, match="was killed by the machine") as caught:
+        run(is_killed, 230)
+    assert caught.value.limit == 300 * 2**20
+    assert 230 * 2**20 < caught.value.peak < 300 * 2**20
+    with pytest.raises(flyte.errors.RuntimeSystemError, match="SIGKILL"):
+        run(is_killed, 5)
+
+
 @pytest.mark.parametrize("bad", ["2", 1.5, True])
 def test_workers_takes_a_number(bad):
     with pytest.raises(TypeError, match="workers takes a number of processes"):
@@ -590,7 +608,7 @@ def counted(folder: str, x: int) -> int:
 async def steps(folder: str) -> tuple[int, float]:
     done = await counted.aio(folder, 1) + await traced(folder, 2) + traced_sync(folder, 3)
     chance = flyte.durable.random()
-    if not (Path(folder) / "go-on").exists():
+    if flyte.ctx().attempt_number == 0 and not (Path(folder) / "chance").exists():
         (Path(folder) / "chance").write_text(repr(chance))
         raise ConnectionError("in the middle")
     return done, chance
@@ -600,25 +618,10 @@ async def steps(folder: str) -> tuple[int, float]:
 def test_what_was_done_is_not_done_again(tmp_path, again):
     """Actions and traces of bodies in workers are remembered; a recovered or repeated body takes them."""
     if again == "retry":
-
-        @env.task
-        async def main(folder: str) -> tuple[int, float]:
-            once = steps.override(retries=1)
-            watcher = asyncio.create_task(watch(folder))
-            result = await once(folder)
-            await watcher
-            return result
-
-        async def watch(folder):
-            while not (Path(folder) / "chance").exists():
-                await asyncio.sleep(0.005)
-            (Path(folder) / "go-on").touch()
-
-        result = run(main, str(tmp_path))
+        result = run(steps.override(retries=1), str(tmp_path))
     else:
         with pytest.raises(ConnectionError):
             flyte.with_runcontext(workers=2, name="first").run(steps, str(tmp_path))
-        (tmp_path / "go-on").touch()
         result = flyte.with_runcontext(workers=2, recover_from="first").run(steps, str(tmp_path)).result
     marks = sorted(path.name.rpartition("-")[0] for path in tmp_path.iterdir() if path.name.count("-") == 2)
     assert marks == ["counted-1", "sync-3", "traced-2"]
@@ -630,6 +633,9 @@ def test_what_bodies_print_is_in_the_history(tmp_path):
     async def main(folder: str) -> int:
         print("one", "line")
         flyte.logger.warning("a warning of %s", "main")
+        for number in range(3000):
+            print(number, "x" * 100)
+        print("unfinished", end="")
         return await counted.aio(folder, 7)
 
     flyte.with_runcontext(workers=2).run(main, str(tmp_path))
@@ -637,6 +643,8 @@ def test_what_bodies_print_is_in_the_history(tmp_path):
         lines = [row[0] for row in file.execute("SELECT line FROM log")]
     assert any("one line" in line for line in lines), lines
     assert any("counting 7" in line for line in lines), lines
+    assert sum("x" * 100 in line for line in lines) == 3000
+    assert "unfinished" in lines
     assert any("a warning of main" in line for line in lines), lines
 
 

@@ -100,6 +100,7 @@ class HistoryRelay:
         self._again = again
         self._numbers = 0
         self._lock = threading.Lock()
+        self._told = False
         self.lines = _Count()
 
     def begin_step(self, name: str, version: str, context: TaskContext, inputs_hash: str) -> RelayedRecord:
@@ -114,6 +115,7 @@ class HistoryRelay:
         return record
 
     def _tell(self, what: str, record: RelayedRecord, *more: Any) -> None:
+        self._told = True
         self._begin(record)
         self._line.tell(what, self._attempt, record.id, *more)
 
@@ -160,7 +162,13 @@ class HistoryRelay:
     def put_soon(self, _statement: str, values: tuple[Any, ...], _loop: object) -> None:
         """A line was printed or logged."""
         _, _, at, source, line = values
+        self._told = True
         self._line.tell("log", self._attempt, values[1], at, source, line)
+
+    def settle(self) -> None:
+        """The attempt ends: what it has told is known when this returns."""
+        if self._told:
+            self._line.ask("settle", self._attempt, record_id(self._attempt))
 
 
 # In the run's own process ---------------------------------------------------------------------------------------------
@@ -206,6 +214,8 @@ class Steps:
             self.journal.failed(record, ActionPhase(more[0]), load_failure(more[1]))
         elif what == "waits":
             self.journal.waits(record, more[0])
+        elif what == "settle":
+            answer(True)
         elif what == "log":
             self._log(record, *more)
 

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -132,7 +131,6 @@ class WorkerProcess:
             their_line.close()
         self.pid = self._process.pid
         self._warden.add(self.pid)
-        self.started_at = time.monotonic()
         self._channel = Channel(self._on_message, self._on_closed)
         self._line = Channel(self._on_line, lambda: None)
         ours.setblocking(False)

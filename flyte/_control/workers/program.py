@@ -20,6 +20,7 @@ from datetime import datetime
 from typing import Any
 
 from flyte._control.attempt import plan_of, run_attempt
+from flyte._control.logs import _Tee as Tee
 from flyte._control.logs import captured
 from flyte._core import log
 from flyte._core.context import Execution, TaskContext
@@ -217,6 +218,7 @@ class Worker:
         self._bodies[number] = body
         name, task_name, attempt_number, custom_context = action
         reply: tuple[Any, ...]
+        relay: HistoryRelay | None = None
         Body.current.set(body)
         body.runner = asyncio.current_task()
         try:
@@ -236,7 +238,7 @@ class Worker:
             context = TaskContext(execution, scope, task_name, name, None, attempt_number)
             record = context.calls.record = RelayedRecord(record_id(number), bool(history))
             if history is not None:
-                execution.journal = HistoryRelay(self._line, number, history)
+                execution.journal = relay = HistoryRelay(self._line, number, history)
                 if not self._captured:
                     self._captured = True
                     self._stack.enter_context(captured())
@@ -249,8 +251,14 @@ class Worker:
         except BaseException as error:
             reply = ("failed", number, dump_failure(error, place_of(task_name)))
         body.end()
-        del self._bodies[number]
         _flush()
+        if relay is not None:
+            if len(self._bodies) == 1:
+                for stream in (sys.stdout, sys.stderr):
+                    if isinstance(stream, Tee):
+                        stream.end()
+            relay.settle()
+        del self._bodies[number]
         try:
             self._channel.send(*reply)
         except ValueError as error:  # more than fits into a message
