@@ -6,8 +6,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, cast, overload
 
-from flyte._core.context import TaskContext, current
-from flyte.errors import NotInTaskContextError, SyncTaskCallInAsyncContextError
+from flyte._core.context import Execution, TaskContext, current
+from flyte.errors import NotInTaskContextError, RuntimeUserError, SyncTaskCallInAsyncContextError
 
 from .task import controller_of, wait_in_thread
 
@@ -70,6 +70,7 @@ class Condition(Generic[T]):
             )
         self.webhook = webhook
         self._wait: Callable[[], Coroutine[Any, Any, T]] | None = None
+        self._run: Execution | None = None
         _check_type(name, data_type)
 
     @property
@@ -172,9 +173,9 @@ class _NewCondition:
         """Ask for a value from outside: the run waits, in phase PAUSED, when :meth:`Condition.wait` is called.
 
         It can be answered from the moment this returns: by ``flyte signal RUN NAME VALUE``, by Python with
-        ``flyte.signal(run, name, value)``, or where the run was started, if that is a terminal. A run that was killed
-        meanwhile and is recovered goes on with the value that was given, and is not asked a second time for the same:
-        same name and caller, prompt and type.
+        ``flyte.signal(run, name, value)``, or where the run was started, if that is a terminal and ``FLYTE_PROMPT`` is
+        not ``off``. A run that was killed meanwhile and is recovered goes on with the value that was given, and asks no
+        second time for the same: same name and caller, prompt and type.
 
         :param name: tells it from others that the run waits for at the same time.
         :param prompt: the question, shown to whom it is put; at most 4096 characters.
@@ -273,10 +274,16 @@ new_condition = _NewCondition()
 
 async def _register(condition: Condition[Any], context: TaskContext) -> None:
     condition._wait = await controller_of(context, condition.name).condition(condition)
+    condition._run = context.execution
 
 
 async def _wait(condition: Condition[T], context: TaskContext) -> T:
     if condition._wait is not None:
+        if condition._run is not context.execution:
+            raise RuntimeUserError(
+                "ConditionOfAnotherRun",
+                f"condition {condition.name!r} was made in another run; make one in each run that waits for it",
+            )
         return await condition._wait()
     # Made outside a run, perhaps for several: it is registered with each that waits for it.
     wait = await controller_of(context, condition.name).condition(condition)

@@ -21,6 +21,7 @@ import pytest
 
 import flyte
 from flyte._control.conditions import _desks
+from flyte._definition.condition import Condition
 from flyte._journal import signals
 from flyte._journal.schema import journal_path
 from flyte.errors import (
@@ -367,6 +368,38 @@ async def misuse(how: str) -> str:
 def test_misuse_is_refused(how, error, says):
     with pytest.raises(error, match=says):
         flyte.run(misuse, how)
+
+
+declared = flyte.new_condition("answer", data_type=int)
+kept: list[Condition[bool]] = []
+
+
+@env.task
+async def uses_a_declared_one() -> int:
+    return await declared.wait.aio()
+
+
+@env.task
+async def keeps_its_condition() -> bool:
+    if not kept:
+        kept.append(await flyte.new_condition.aio("answer"))
+    return await kept[0].wait.aio()
+
+
+async def test_one_that_is_declared_outside_is_asked_by_each_run():
+    for value in (1, 2):
+        running = await start(uses_a_declared_one, run=f"r{value}")
+        await flyte.signal.aio(f"r{value}", "answer", value)
+        assert (await running).result == value
+
+
+async def test_one_that_was_made_in_a_run_is_of_that_run():
+    kept.clear()
+    running = await start(keeps_its_condition)
+    await flyte.signal.aio("r1", "answer", True)
+    assert (await running).result is True
+    with pytest.raises(RuntimeUserError, match="condition 'answer' was made in another run"):
+        await flyte.run.aio(keeps_its_condition)
 
 
 def test_outside_a_run_a_condition_is_only_declared():
