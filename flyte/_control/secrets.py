@@ -49,6 +49,11 @@ def secret_environment(task_name: str, secrets: Iterable[Secret]) -> dict[str, s
 _missed: set[tuple[str, Secret]] = set()
 
 
+def is_set(secret: Secret) -> bool:
+    """Whether a body that runs on this machine would be given ``secret``."""
+    return _value_of(secret) is not None or (secret.mount is not None and Path(secret.mount).exists())
+
+
 def _value_of(secret: Secret) -> str | None:
     prefix = os.environ.get("FLYTE_SECRETS_ENV_PREFIX", "")
     default = Secret(key=secret.key, group=secret.group).env_var_name

@@ -17,6 +17,8 @@ COMMANDS = {
     "run": ("_run", "Run a task of a file or module, and print what it returns."),
     "build": ("_ship", "Build the images of a file's environments, where they are not there."),
     "bundle": ("_bundle", "Pack a file's code as it would travel, or explain what would."),
+    "plan": ("_plan", "Show what a run of a task would need, before anything is done."),
+    "deploy": ("_deploy", "Show what a deployment would do (--dry-run)."),
     "rerun": ("_rerun", "Run a run again, or what is left of it."),
     "get": ("_objects", "Show runs, actions, inputs and outputs, log lines and reports."),
     "why": ("_why", "Say why something ran, was not run, waits or failed."),
