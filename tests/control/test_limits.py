@@ -293,3 +293,33 @@ def test_bodies_in_workers_share_a_limit_and_never_block_each_other(n, tmp_path)
         return max(await asyncio.gather(*calls))
 
     assert flyte.with_runcontext(workers=n).run(main, str(tmp_path)).result == 1
+
+
+def test_a_call_that_is_made_again_gets_a_worker_from_those_who_wait():
+    """Nobody who has the only worker can go on before a call has succeeded that pauses before its next attempt."""
+
+    @env.task(retries=flyte.RetryStrategy(count=1, backoff=0.5))
+    def child() -> int:
+        if flyte.ctx().attempt_number == 0:
+            raise ValueError("again")
+        return 1
+
+    @env.task
+    async def holds() -> int:
+        async with flyte.limit("again", max=1):
+            return await child.aio()
+
+    @env.task
+    async def waits(depth: int) -> int:
+        if depth:
+            return await waits(depth - 1)
+        async with flyte.limit("again", max=1):
+            return 1
+
+    @env.task
+    async def main() -> int:
+        holder = asyncio.create_task(holds())
+        await asyncio.sleep(0.1)
+        return await waits(3) + await holder
+
+    assert flyte.with_runcontext(workers=1).run(main).result == 2

@@ -69,8 +69,11 @@ class Attempt:
         self._granted: Callable[[], None] = lambda: None
         request.granted = lambda: self._granted()
 
-    async def acquire(self) -> None:
-        """Wait for the first slot."""
+    async def acquire(self, queued: Callable[[], None]) -> None:
+        """Wait for the first slot.
+
+        :param queued: called if there is none at once.
+        """
         granted = self._loop.create_future()
 
         def grant() -> None:
@@ -81,6 +84,7 @@ class Attempt:
         self.slots.submit(self.request)
         if not granted.done():
             self._tell("a free worker")
+            queued()
             try:
                 await granted
             except asyncio.CancelledError:

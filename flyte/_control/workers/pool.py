@@ -206,7 +206,7 @@ class WorkerPool:
         limit_s = timeout.max_queued_time_s if timeout is not None else None
         try:
             async with asyncio.timeout(limit_s):
-                await attempt.acquire()
+                await attempt.acquire(self._check_stuck)
         except TimeoutError:
             raise MaxQueuedTimeExceededError(
                 f"task {attempt.plan.name!r} waited {limit_s:g} s for one of {self._workers} workers, which is its "
