@@ -453,6 +453,30 @@ def test_a_body_over_its_memory_is_ended_and_can_be_given_more():
     assert peak > limit
 
 
+def test_what_earlier_bodies_left_behind_does_not_count():
+    hoard: list[bytearray] = []
+    small = flyte.TaskEnvironment(name="small", resources=flyte.Resources(memory="200Mi"))
+
+    @env.task
+    def keeps() -> int:
+        held = bytearray(250 * 2**20)
+        held[::4096] = b"x" * len(held[::4096])
+        hoard.append(held)
+        return os.getpid()
+
+    @small.task
+    def modest() -> int:
+        time.sleep(0.15)
+        return os.getpid()
+
+    @env.task
+    async def main() -> tuple[int, int, int]:
+        return await keeps.aio(), await modest.aio(), await modest.aio()
+
+    full, first, second = run(main, n=1)
+    assert first == second != full
+
+
 def test_a_body_that_the_machine_kills_for_its_memory_is_told_so():
     """As the kernel does it: SIGKILL, from nobody here, with nearly all that the task may use in use."""
     small = flyte.TaskEnvironment(name="small", resources=flyte.Resources(memory=("100Mi", "300Mi")))

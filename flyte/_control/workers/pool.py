@@ -31,7 +31,7 @@ from .failures import load_failure
 from .process import CLEAN_UP_S, WorkerProcess
 from .replicas import ReplicaSet
 from .slots import WHOLE, Request, Slots
-from .trees import machine_bytes, resident_bytes
+from .trees import machine_bytes
 from .warden import Warden
 
 STOPPING_S = 1.0
@@ -219,8 +219,7 @@ class WorkerPool:
         resources = attempt.plan.task.resources
         memory = resources.memory_range() if resources is not None else None
         process = kind.choose()
-        # What earlier bodies left behind must not count against one with a limit.
-        if process is not None and memory is not None and kind is self._shared and _is_used(process, memory[1]):
+        if process is not None and memory is not None and kind is self._shared and process.holds(memory[1]):
             self._stop(process)
             process = None
         if process is None:
@@ -445,10 +444,6 @@ class WorkerPool:
 
 def _pickles(plan: Plan) -> bool:
     return any(pickled_parts(annotation) for annotation in plan.task.interface.outputs.values())
-
-
-def _is_used(process: WorkerProcess, limit: int) -> bool:
-    return resident_bytes(process.pid) > limit // 2
 
 
 def _megabytes(size: int) -> str:

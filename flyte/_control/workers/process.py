@@ -103,6 +103,8 @@ class WorkerProcess:
         """This process has ended it."""
         self.status: int | None = None
         self.peak_bytes = 0
+        self.fresh_bytes: int | None = None
+        """Memory that it had before its first body; None until it is ready."""
         self.over_limit: tuple[int, int] | None = None
         """Limit and use, in bytes, if it was ended because of its memory."""
         self._limits: dict[int, int] = {}
@@ -156,6 +158,7 @@ class WorkerProcess:
 
     def _on_message(self, message: Message) -> None:
         if message[0] == "ready":
+            self.fresh_bytes = resident_bytes(self.pid)
             self.ready.set()
         else:
             self._received(self, message)
@@ -184,6 +187,10 @@ class WorkerProcess:
                 self.kill()
                 return
             await asyncio.sleep(_POLLED_EVERY_S)
+
+    def holds(self, limit_bytes: int) -> bool:
+        """Whether earlier bodies have left so much behind that it would count against one with this limit."""
+        return self.fresh_bytes is not None and resident_bytes(self.pid) - self.fresh_bytes > limit_bytes // 4
 
     def leave(self, attempt: int) -> None:
         """An attempt is no longer in this process."""
