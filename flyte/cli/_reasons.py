@@ -6,6 +6,7 @@ Called by `_why`. It reads, and knows nothing of typer.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any
 
 from flyte._core.identity import ActionPhase
@@ -163,9 +164,8 @@ class Explainer:
             ours, theirs = self._input(action, differing[0]), self._input(other, differing[0])
             facts |= {"differs": f"input {differing[0]!r}", "now": ours, "then": theirs, "also": differing[1:]}
             said += f"first difference: input {differing[0]!r}: {ours} now, {theirs} then"
-            return Reason(
-                "cache", said + (f"\nalso different: {_quoted(differing[1:])}" if differing[1:] else ""), facts
-            )
+            rest = [f"input {name!r}" for name in differing[1:]]
+            return Reason("cache", said + (f"\nalso different: {', '.join(rest)}" if rest else ""), facts)
         facts["differs"] = None
         if other.ended_at is not None and other.ended_at > (action.started_at or action.queued_at):
             why = "it had not ended then; with Cache(serialize=True) equal calls wait for one another"
@@ -231,13 +231,17 @@ class Explainer:
     def _waits(self, action: ActionEntry, depth: int, seen: set[int]) -> Iterator[str]:
         before = "  " * depth + (f"{self.title(action)} " if depth else "it ")
         began = action.started_at or action.queued_at
+        answer = ""
+        if action.phase == ActionPhase.PAUSED.value:
+            answer = (
+                f"\n{'  ' * (depth + 1)}to answer: flyte signal {self.run.name} {quote(self.task(action).name)} VALUE"
+            )
         if action.waits is not None:
             lasts = duration(action.waits.since, None, time.time())
-            yield f"{before}waits for {action.waits.what}, since {moment(action.waits.since)} ({lasts})"
+            yield f"{before}waits for {action.waits.what}, since {moment(action.waits.since)} ({lasts}){answer}"
             return
-        if action.phase == ActionPhase.PAUSED.value:
-            name = self.task(action).name
-            yield f"{before}waits for an answer since {moment(began)}: flyte signal {self.run.name} {name} VALUE"
+        if answer:
+            yield f"{before}waits for an answer, since {moment(began)}{answer}"
             return
         children = [one for one in self.history.children(action) if not one.has_ended and one.id not in seen]
         lasts = duration(began, None, time.time())
@@ -282,10 +286,6 @@ class Explainer:
             action = same[-1]
             seen.add(action.id)
             yield action
-
-
-def _quoted(names: list[str]) -> str:
-    return ", ".join(f"input {name!r}" for name in names)
 
 
 def _ignored(task: TaskEntry) -> list[str]:

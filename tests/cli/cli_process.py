@@ -1,6 +1,9 @@
 """The command line and environment of a `flyte` process in these tests."""
 
+import contextlib
+import io
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -91,3 +94,13 @@ def command(*args: str) -> list[str]:
     ``-P`` keeps the current folder off the path, as for an installed script.
     """
     return [sys.executable, "-P", "-m", "flyte.cli.main", *args]
+
+
+def typed_here(*args: str) -> "subprocess.CompletedProcess[str]":
+    """``flyte ARGS`` in this process, which is ten times as fast: for commands that run nothing of the user's."""
+    from flyte.cli.main import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(list(args))
+    return subprocess.CompletedProcess(list(args), code, out.getvalue(), err.getvalue())
