@@ -150,6 +150,11 @@ class Boundary:
 
         :param pieces: what :meth:`take` gave with the values.
         """
+        if self.canonical:
+            if len(self.prefixes) == 1:
+                return pack_literals(self.keys, (pieces[0][len(self.prefixes[0]) : -1],))
+            bare = [piece[len(prefix) : -1] for prefix, piece in zip(self.prefixes, pieces, strict=True)]
+            return pack_literals(self.keys, bare)
         literals = [
             piece[len(prefix) : -1] if codec.canonical else wire_of(codec, value, piece[len(prefix) : -1])
             for codec, prefix, value, piece in zip(self.inputs, self.prefixes, values, pieces, strict=True)

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from hashlib import md5, sha256
 from typing import Any
 
@@ -232,13 +232,20 @@ class RunJournal:
 
     async def succeeded(self, record: Record) -> None:
         """The action has ended well; when this returns, that is written for good."""
+        if not self.succeeded_alone(record):
+            await self.written(record)
+
+    def succeeded_alone(self, record: Record) -> bool:
+        """:meth:`succeeded` where nobody could join in the commit; False if :meth:`written` is to be awaited too."""
         self.keep_outputs(record)
         self._end(record)
         record.phase = _SUCCEEDED
         record.children = None  # whoever asks for this action again gets its result
-        loop = asyncio.get_running_loop()
-        if not self.writer.commit_alone(loop, record):
-            await self.writer.commit(loop, record)
+        return self.writer.commit_alone(asyncio.get_running_loop(), record)
+
+    def written(self, record: Record) -> Awaitable[None]:
+        """Done when the record is written for good, with all that others write in this turn of the event loop."""
+        return self.writer.commit(asyncio.get_running_loop(), record)
 
     def succeeded_soon(self, record: Record) -> None:
         """:meth:`succeeded`, for a result that can be had again without running anything."""

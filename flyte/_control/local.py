@@ -177,7 +177,8 @@ async def _remember(
         return result
     if record.outputs is None:  # somebody else than run_attempt ran it
         record.outputs = await plan.boundary.dump(result)
-    await journal.succeeded(record)
+    if not journal.succeeded_alone(record):
+        await journal.written(record)
     return result
 
 

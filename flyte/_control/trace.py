@@ -17,7 +17,7 @@ from flyte._core.log import logger
 from flyte._definition.cache import dump_of_source
 from flyte._definition.discovery import code_bytes
 from flyte._journal import values
-from flyte.errors import RuntimeDataValidationError, RuntimeSystemError, TaskTimeoutError, TypeTransformerFailedError
+from flyte.errors import RuntimeSystemError, TaskTimeoutError, TypeTransformerFailedError
 from flyte.types._engine import codec_for, generation
 from flyte.types._stored import dump_values, load_values, pack_literals, pack_name, wire_of
 
@@ -65,22 +65,31 @@ class Step:
         """False when a type has been registered since."""
         return self._generation == generation()
 
-    async def dump(self, result: Any) -> bytes | None:
+    def pack(self, result: Any) -> bytes | None:
         """A result as bytes to keep; None, after one warning, where it cannot be kept."""
         try:
-            if self.results.awaits:
-                return await dump_values([(_RESULT, self.results)], [self._box(result)])
             return pack_literals(_NAMES, (wire_of(self.results, self._box(result)),))
-        except (TypeTransformerFailedError, RuntimeDataValidationError, OSError) as error:
-            if not self._warned:
-                self._warned = True
-                logger.warning(
-                    "the result of traced function %r is not remembered, so a recovered run calls it again: %s. "
-                    "Annotate its result with a type that tasks can return",
-                    self.name,
-                    error,
-                )
+        except (TypeTransformerFailedError, OSError) as error:
+            self._say_lost(error)
             return None
+
+    async def dump(self, result: Any) -> bytes | None:
+        """:meth:`pack` for every type."""
+        try:
+            return await dump_values([(_RESULT, self.results)], [self._box(result)])
+        except (TypeTransformerFailedError, OSError) as error:
+            self._say_lost(error)
+            return None
+
+    def _say_lost(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "the result of traced function %r is not remembered, so a recovered run calls it again: %s. "
+                "Annotate its result with a type that tasks can return",
+                self.name,
+                error,
+            )
 
     async def load(self, data: bytes) -> Any:
         """What :meth:`dump` was given.
@@ -104,7 +113,7 @@ class Call:
     :raises RuntimeSystemError: outside a run.
     """
 
-    __slots__ = ("context", "journal", "record", "step", "taken")
+    __slots__ = ("context", "journal", "may_be_known", "record", "step")
 
     def __init__(self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         parent = current.get()
@@ -125,16 +134,20 @@ class Call:
         self.context = context
         self.journal = parent.execution.journal if parent.calls.record is not None else None
         self.record: Record | None = None
+        self.may_be_known = False
+        """Whether an earlier attempt or run may have made this call."""
         if self.journal is not None:
             self.record = self.journal.begin_step(step.name, step.version, context, inputs_hash)
             self.record.inputs = step.boundary.wire_inputs(taken, pieces)
 
+            self.may_be_known = self.record.again or self.journal.past is not None
+            if not self.may_be_known:
+                self.journal.started(self.record)
+
     async def found(self) -> tuple[bool, Any]:
         """Whether the call was made before, and its result then."""
         record, journal = self.record, self.journal
-        if record is None or journal is None or not (record.again or journal.past is not None):
-            if record is not None and journal is not None:
-                journal.started(record)
+        if record is None or journal is None or not self.may_be_known:
             return False, None
         earlier = journal.look_up(record, self.step.version, self.step.name)
         if earlier is None:
@@ -152,12 +165,10 @@ class Call:
     async def keep(self, result: Any) -> None:
         """The call has ended well; its result is written for good when this returns."""
         if self.record is not None and self.journal is not None:
-            self.record.outputs = await self.step.dump(result)
-            await self.journal.succeeded(self.record)
-
-    async def _dump(self, result: Any) -> None:
-        assert self.record is not None
-        self.record.outputs = await self.step.dump(result)
+            step = self.step
+            self.record.outputs = await step.dump(result) if step.results.awaits else step.pack(result)
+            if not self.journal.succeeded_alone(self.record):
+                await self.journal.written(self.record)
 
     def found_at_once(self) -> tuple[bool, Any]:
         """:meth:`found`, for a sync function."""
@@ -167,7 +178,8 @@ class Call:
     def keep_at_once(self, result: Any) -> None:
         """:meth:`keep`, for a sync function."""
         if self.record is not None and self.journal is not None:
-            _at_once(self._dump(result))
+            step = self.step
+            self.record.outputs = _at_once(step.dump(result)) if step.results.awaits else step.pack(result)
             self.journal.succeeded_at_once(self.record)
 
     def failed(self, error: BaseException) -> None:
@@ -202,7 +214,7 @@ def _at_once(call: Any) -> Any:
 async def trace_async(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Run an async function as a step of the current action."""
     call = Call(function, args, kwargs)
-    if call.record is not None:
+    if call.may_be_known:
         known, result = await call.found()
         if known:
             return result
@@ -221,7 +233,7 @@ async def trace_async(function: Callable[..., Any], args: Sequence[Any], kwargs:
 def trace_sync(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Run a sync function as a step of the current action."""
     call = Call(function, args, kwargs)
-    if call.record is not None:
+    if call.may_be_known:
         known, result = call.found_at_once()
         if known:
             return result

@@ -124,11 +124,22 @@ class Writer:
         When nothing else is ready to run on the loop, waiting for company only costs two of its turns.
         """
         # A detail of asyncio's own loops; on another kind of loop the answer is the careful one.
-        if getattr(loop, "_ready", True) or loop in self._soon or self._waiting or self._patient:
+        if getattr(loop, "_ready", True) or self._soon or self._waiting or self._patient:
             return False
-        with self._lock:
-            self._actions[action.id] = action
-        return self.flush() and not self._patient
+        if self._actions or self._others or self.broken:
+            with self._lock:
+                self._actions[action.id] = action
+            return self.flush() and not self._patient
+        if not self._writing.acquire(blocking=False):
+            return False
+        try:
+            self._file.execute(ACTION, action.row())
+        except sqlite3.Error:  # busy, or worse: the long way finds out, and says so
+            return False
+        finally:
+            self._writing.release()
+        self._count_commit()
+        return True
 
     def put_open(self, action: ActionRow, loop: asyncio.AbstractEventLoop) -> None:
         """Write an action that runs, if it still does after a moment; :meth:`close_action` ends that.
@@ -220,11 +231,14 @@ class Writer:
                         self._waiting = waiting + self._waiting
                     return False
                 self._give_up(str(error))
-            self._commits += 1
-            if self._commits % _FOLDED_EVERY == 0:
-                self._fold()
+            self._count_commit()
         _release(waiting)
         return True
+
+    def _count_commit(self) -> None:
+        self._commits += 1
+        if self._commits % _FOLDED_EVERY == 0:
+            self._fold()
 
     def _busy_for(self, busy_s: float) -> AbstractContextManager[None]:
         return self._patience(busy_s) if busy_s else _IMPATIENT
