@@ -5,8 +5,8 @@ time moves, and where the next callback is picked.
 """
 
 import asyncio
+import concurrent.futures
 import selectors
-import sys
 import threading
 import time
 from collections import deque
@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from flyte._core import threads
-from flyte._definition.task import wait_in_thread
 
 from ._clock import ManualClock
 from ._errors import DeadlockError
@@ -27,6 +26,10 @@ _STANDING_S = 30.0
 _POLL_S = 0.002
 _SERIAL_S = 5.0
 """How long a sync body may run, in real seconds, before others run beside it although their order is chosen."""
+
+_CALL_FROM_THREAD = "run_coroutine_threadsafe.<locals>.callback"
+_PATIENT_WRITER = "flyte-journal"
+"""The thread that waits where another process holds the journal."""
 
 _Events = list[tuple[selectors.SelectorKey, int]]
 
@@ -51,6 +54,10 @@ class ManualLoop(asyncio.SelectorEventLoop):
     def __init__(self, clock: ManualClock, order: Order | None = None) -> None:
         self._manual = clock
         self._working = 0
+        self._bodies: set[asyncio.Future[Any]] = set()
+        """Futures of the sync bodies that run in threads."""
+        self._waits: dict[int, concurrent.futures.Future[Any]] = {}
+        """Thread -> the latest call that it made to this loop, for which a body waits."""
         self.closing = False
         """The run has ended and what is left is being cancelled: no wait is an error any more."""
         super().__init__(_Selector(self, clock, order))
@@ -66,6 +73,35 @@ class ManualLoop(asyncio.SelectorEventLoop):
         self._working += 1
         future.add_done_callback(self._worked)
         return future
+
+    def thread_started(self, future: "asyncio.Future[Any]") -> None:
+        """A sync body runs in a thread; ``future`` gets its result. Called by ``run_in_thread``."""
+        self._bodies.add(future)
+
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: Any = None
+    ) -> Any:
+        """As asyncio's; it shows when a body ends, and when one waits for a call that it made."""
+        try:
+            return super().call_soon_threadsafe(callback, *args, context=context)
+        finally:
+            if callback is threads._settle:
+                self._bodies.discard(args[0])
+            elif getattr(callback, "__qualname__", "") == _CALL_FROM_THREAD:
+                cells = dict(zip(callback.__code__.co_freevars, callback.__closure__ or (), strict=True))
+                if "future" in cells:
+                    self._waits[threading.get_ident()] = cells["future"].cell_contents
+
+    def threads_at_work(self) -> int:
+        """How many sync bodies run, those not counted that wait for a call they made."""
+        if not self._bodies:
+            return 0
+        return max(0, len(self._bodies) - sum(not future.done() for future in list(self._waits.values())))
+
+    def release_threads(self) -> None:
+        """End the waits of sync bodies: nobody will answer them."""
+        for future in list(self._waits.values()):
+            future.cancel()
 
     def close(self) -> None:
         """As asyncio's."""
@@ -129,7 +165,7 @@ class _Selector(selectors.DefaultSelector):
 
     def _serialize(self) -> None:
         until = time.monotonic() + _SERIAL_S
-        while _threads_at_work(self._loop) and time.monotonic() < until:
+        while self._loop.threads_at_work() and time.monotonic() < until:
             time.sleep(0.00002)
 
     def _wait(self, timeout: float | None) -> _Events:
@@ -171,39 +207,9 @@ class _Selector(selectors.DefaultSelector):
         return (
             (self._clock.wait_for_io and len(self.get_map()) > 1)
             or self._loop._working > 0
-            or _threads_at_work(self._loop) > 0
+            or self._loop.threads_at_work() > 0
+            or any(thread.name == _PATIENT_WRITER for thread in threading.enumerate())
         )
-
-
-_WAIT = wait_in_thread.__code__
-_JOB = threads._Worker._run.__code__
-
-
-def _threads_at_work(loop: asyncio.AbstractEventLoop) -> int:
-    """How many threads run a sync task's body for ``loop``, those not counted that wait for a call they made.
-
-    The product keeps no count of them, and need not: their stacks tell, and are read only when nothing else is to do.
-    """
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    workers = [ident for ident, name in names.items() if name == "flyte-sync-task"]
-    busy = sum(name == "flyte-journal" for name in names.values())
-    if not workers:
-        return busy
-    starting = len(workers) - len(threads._idle)
-    frames = sys._current_frames()
-    for ident in workers:
-        frame = frames.get(ident or 0)
-        waits = False
-        while frame is not None:
-            if frame.f_code is _WAIT:
-                future = frame.f_locals.get("future")
-                waits = future is not None and not future.done()
-            elif frame.f_code is _JOB:
-                starting -= 1
-                busy += frame.f_locals.get("loop") is loop and not waits
-                break
-            frame = frame.f_back
-    return busy + max(starting, 0)
 
 
 def drive(clock: ManualClock, call: Callable[[], Any], order: Order | None = None) -> Any:

@@ -8,7 +8,6 @@ nothing of it unwinds, and what it had not committed is gone. It is cleared away
 import asyncio
 import logging
 import random
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -17,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from flyte._core.environ import environment
-from flyte._definition.task import wait_in_thread
 from flyte._journal import writer
 from flyte._journal.schema import journal_path
 
 from ._clock import ManualClock
 from ._errors import DeadlockError
 from ._home import kill_writer
-from ._loop import drive
+from ._loop import ManualLoop, drive
 
 STUCK_S = 60.0
 """Real seconds after which a process that is neither cut nor at its end is given up."""
@@ -72,7 +70,7 @@ class Process:
         self._moved = threading.Event()
         """It has ended or was cut."""
         self._cleared = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: ManualLoop | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
@@ -141,7 +139,9 @@ class Process:
 
     def _work(self, call: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         async def main() -> Any:
-            self._loop = asyncio.get_running_loop()
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, ManualLoop)
+            self._loop = loop
             return await call()
 
         try:
@@ -163,22 +163,11 @@ class Process:
             if self._loop is not None:
                 self._loop.set_exception_handler(_ignore)
             self._cleared.set()
-            self._release_threads()
+            if self._loop is not None:
+                self._loop.release_threads()
             self._thread.join(_CLEARING_S)
         finally:
             logger.removeFilter(_is_alive)
-
-    def _release_threads(self) -> None:
-        """End the waits of sync bodies: nobody will answer them."""
-        for frame in list(sys._current_frames().values()):
-            link: Any = frame
-            while link is not None:
-                if link.f_code is wait_in_thread.__code__ and link.f_locals["context"].execution.loop is self._loop:
-                    future = link.f_locals.get("future")
-                    if future is not None:
-                        future.cancel()
-                    break
-                link = link.f_back
 
 
 def _is_alive(_record: logging.LogRecord) -> bool:

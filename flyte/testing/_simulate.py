@@ -3,13 +3,14 @@
 import asyncio
 import functools
 import gc
+import operator
 import random
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flyte._core.context import TaskContext, current
@@ -83,6 +84,7 @@ def simulate(
     runs: int = 100,
     crashes: int = 3,
     check: Callable[[SimulatedRun], Any] | None = None,
+    equal: Callable[[Any, Any], bool] | None = None,
     **kwargs: Any,
 ) -> int:
     """Run a workflow again and again, each time with other crashes and interleavings, and check what must hold.
@@ -100,6 +102,7 @@ def simulate(
     :param crashes: the most crashes of one run; 0 to explore interleavings alone.
     :param check: called with the :class:`SimulatedRun` of each run, and of the undisturbed one first; raises, for
         instance by ``assert``, when something is wrong.
+    :param equal: whether two results of the workflow are alike; ``==`` if not given.
     :returns: the seed of the first run.
     :raises SimulationError: a rule was broken; it says what happened, by which schedule, and how to repeat it.
     :raises Exception: what an undisturbed run raises and is not the same each time.
@@ -115,7 +118,7 @@ def simulate(
         raise RuntimeError(
             "simulate was called in async code, which it would block; write await asyncio.to_thread(simulate, ...)"
         )
-    simulation = _Simulation(workflow, args, kwargs, check)
+    simulation = _Simulation(workflow, args, kwargs, check, equal)
     simulation.explore_undisturbed()
     first = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     with warnings.catch_warnings():
@@ -145,11 +148,13 @@ class _Simulation:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         check: Callable[[SimulatedRun], Any] | None,
+        equal: Callable[[Any, Any], bool] | None,
     ) -> None:
         self._workflow = workflow
         self._args = args
         self._kwargs = kwargs
         self._check = check
+        self._alike = equal or operator.eq
         self._expected: SimulatedRun | None = None
 
     def explore_undisturbed(self) -> None:
@@ -203,15 +208,16 @@ class _Simulation:
         watch = _Watch(process, simulated)
         # Found by name, so that a process whose run was never remembered is passed over.
         for earlier in range(number, -1, -1):
-            context = with_runcontext(
+            runner = with_runcontext(
                 "local",
                 name=f"simulated-{number + 1}",
                 controller=watch,
                 recorder=watch,
                 recover_from=f"simulated-{earlier}" if earlier else None,
-            )
+            ).run._runner
+            runner = replace(runner, clock=process.clock)
             try:
-                return (await context.run.aio(self._workflow, *self._args, **self._kwargs)).result
+                return (await runner.start(self._workflow, self._args, self._kwargs)).result
             except RunRecoveryError as error:
                 if "names no run" not in str(error):
                     raise
@@ -224,7 +230,7 @@ class _Simulation:
         if simulated.again is not None:
             return _Wrong(f"{simulated.again} ran again although its caller had its result")
         expected = self._expected
-        if expected is not None and not _equal(simulated, expected):
+        if expected is not None and not self._is_equal(simulated, expected):
             return _Wrong(f"{_outcome(simulated)}, but undisturbed {_outcome(expected)}", error)
         if self._check is not None:
             try:
@@ -232,6 +238,15 @@ class _Simulation:
             except Exception as wrong:
                 return _Wrong(f"the check says: {type(wrong).__name__}: {wrong}", wrong)
         return None
+
+    def _is_equal(self, simulated: SimulatedRun, expected: SimulatedRun) -> bool:
+        ours, theirs = simulated.error, expected.error
+        if ours is not None or theirs is not None:
+            return type(ours).__name__ == type(theirs).__name__ and str(ours) == str(theirs)
+        try:
+            return bool(self._alike(simulated.result, expected.result))
+        except (TypeError, ValueError):  # arrays and frames, whose == gives one of the kind
+            return repr(simulated.result) == repr(expected.result)
 
     # Failures ---------------------------------------------------------------------------------------------------
 
@@ -276,16 +291,6 @@ def _smaller(schedule: Schedule) -> Iterator[Schedule]:
             if candidate not in tried:
                 tried.add(candidate)
                 yield candidate
-
-
-def _equal(simulated: SimulatedRun, expected: SimulatedRun) -> bool:
-    ours, theirs = simulated.error, expected.error
-    if ours is not None or theirs is not None:
-        return type(ours).__name__ == type(theirs).__name__ and str(ours) == str(theirs)
-    try:
-        return bool(simulated.result == expected.result)
-    except (TypeError, ValueError):  # arrays and frames, whose == gives one of the kind
-        return repr(simulated.result) == repr(expected.result)
 
 
 def _outcome(simulated: SimulatedRun) -> str:

@@ -1,6 +1,7 @@
 """Who waits for what on an event loop, in words."""
 
 import asyncio
+import gc
 import linecache
 import sys
 import threading
@@ -57,6 +58,17 @@ def _said(awaited: Any) -> str:
 
 def _describe_threads() -> Iterator[str]:
     names = {thread.ident: thread.name for thread in threading.enumerate()}
+    # A collection in the middle of it would let other threads run on while their frames are being read.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield from _threads_waits(names)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _threads_waits(names: dict[int | None, str]) -> Iterator[str]:
     for ident, frame in sys._current_frames().items():
         if names.get(ident) != "flyte-sync-task":
             continue
