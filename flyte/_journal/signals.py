@@ -298,6 +298,9 @@ def _put(file: sqlite3.Connection, asked: Asked, answer: Answer, check_phase: bo
         row = file.execute("SELECT value, at, by FROM signal WHERE run = ? AND name = ?", (asked.run, asked.key))
         if (before := row.fetchone()) is not None:
             return Answer(*before)
+        among_kin = answer_at(file, _kin_of(file, asked))
+        if among_kin is not None and not answers.same(among_kin.value, answer.value):
+            return among_kin
         if check_phase:
             (phase,) = file.execute("SELECT phase FROM action WHERE id = ?", (asked.id,)).fetchone()
             if phase not in _OPEN:
@@ -312,6 +315,26 @@ def _put(file: sqlite3.Connection, asked: Asked, answer: Answer, check_phase: bo
     finally:
         if file.in_transaction:
             file.execute("ROLLBACK")
+
+
+_KIN = (
+    "WITH RECURSIVE"
+    " before (id) AS (SELECT ?1 UNION SELECT r.recovered_from FROM run r JOIN before ON r.id = before.id"
+    "  WHERE r.recovered_from IS NOT NULL),"
+    " after (id) AS (SELECT ?1 UNION SELECT r.id FROM run r JOIN after ON r.recovered_from = after.id),"
+    " kin (id, is_before) AS (SELECT id, 1 FROM before UNION ALL SELECT id, 0 FROM after)"
+    " SELECT r.name, t.name, a.id FROM kin JOIN run r ON r.id = kin.id"
+    " JOIN action a ON a.id BETWEEN kin.id << 32 AND (kin.id + 1 << 32) - 1"
+    "  AND a.key = (SELECT key FROM action WHERE id = ?2) JOIN task t ON t.id = a.task"
+    " WHERE t.version = (SELECT u.version FROM action b JOIN task u ON u.id = b.task WHERE b.id = ?2)"
+    "  AND kin.id != ?1 AND (is_before = 0 OR a.phase IN ('paused', 'aborted'))"
+)
+
+
+def _kin_of(file: sqlite3.Connection, asked: Asked) -> list[tuple[str, str]]:
+    """Where an answer to the same question of runs that this one was recovered from, or that recover it, may stand."""
+    found = file.execute(_KIN, (asked.id >> 32, asked.id))
+    return [(run, key_of(name, number)) for run, name, number in found]
 
 
 def _compare(asked: Asked, before: Answer, answer: Answer) -> None:

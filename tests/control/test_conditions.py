@@ -750,6 +750,23 @@ def test_what_is_said_to_the_old_run_while_the_new_one_waits_is_heard(processes)
     assert process.communicate(timeout=30)[0] == "True 1.0\n"
 
 
+def test_two_runs_that_ask_the_same_get_one_answer(processes):
+    process = processes.start("r1")
+    when_paused("r1", "approve")
+    processes.kill(process)
+    process = processes.start("r2", "r1")
+    when_paused("r2", "approve")
+    flyte.signal("r2", "approve", True, by="ada")
+    with pytest.raises(RuntimeUserError, match="was answered true by ada"):
+        flyte.signal("r1", "approve", False, by="bob")
+    flyte.signal("r1", "approve", True, by="bob")
+    when_paused("r2", "amount")
+    processes.kill(process)
+    flyte.signal("r2", "amount", 1.0)
+    process = processes.start("r3", "r2")
+    assert process.communicate(timeout=30)[0] == "True 1.0\n"
+
+
 def test_the_timeout_counts_from_the_first_time_the_condition_was_reached(processes):
     process = processes.start("r1", timeout_s=1.0)
     when_paused("r1", "approve")
