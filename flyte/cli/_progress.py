@@ -195,6 +195,7 @@ def _state_text(node: Node) -> str:
         (node.done, "done"),
         (node.failed, "failed"),
         (node.cached, "cached"),
+        (node.recovered, "recovered"),
         (node.stopped, "stopped"),
     ]
     shown = [(number, word) for number, word in states if number]

@@ -25,7 +25,19 @@ class Node:
     :param group: the group they were made in, if any.
     """
 
-    __slots__ = ("cached", "children", "done", "ended", "failed", "group", "retried", "started", "stopped", "task")
+    __slots__ = (
+        "cached",
+        "children",
+        "done",
+        "ended",
+        "failed",
+        "group",
+        "recovered",
+        "retried",
+        "started",
+        "stopped",
+        "task",
+    )
 
     def __init__(self, task: str, group: str | None) -> None:
         self.task = task
@@ -37,7 +49,9 @@ class Node:
         self.done = 0
         """Actions that succeeded, by running."""
         self.cached = 0
-        """Actions that succeeded without an attempt."""
+        """Actions whose result was in the cache."""
+        self.recovered = 0
+        """Actions that an earlier run, or attempt of their caller, had done."""
         self.failed = 0
         """Actions that failed or ran out of time."""
         self.stopped = 0
@@ -54,7 +68,7 @@ class Node:
     @property
     def total(self) -> int:
         """All actions."""
-        return self.running + self.done + self.cached + self.failed + self.stopped
+        return self.running + self.done + self.cached + self.recovered + self.failed + self.stopped
 
     def below(self) -> "Iterator[Node]":
         """The nodes under this one, in the order in which they first appeared."""
@@ -70,13 +84,19 @@ class Counts:
     done: int
     failed: int
     cached: int
+    recovered: int
     stopped: int
     retried: int
 
     def __str__(self) -> str:
         parts = [f"{self.running:,} running"] if self.running else []
         parts.append(f"{self.done:,} done")
-        for number, word in ((self.failed, "failed"), (self.cached, "cached"), (self.stopped, "stopped")):
+        for number, word in (
+            (self.failed, "failed"),
+            (self.cached, "cached"),
+            (self.recovered, "recovered"),
+            (self.stopped, "stopped"),
+        ):
             if number:
                 parts.append(f"{number:,} {word}")
         if self.retried:
@@ -133,8 +153,10 @@ class Tally:
             node.ended += 1
         if phase is _SUCCEEDED and began:
             node.done += 1
-        elif phase in (_SUCCEEDED, ActionPhase.RECOVERED):
+        elif phase is _SUCCEEDED:
             node.cached += 1
+        elif phase is ActionPhase.RECOVERED:
+            node.recovered += 1
         elif phase is ActionPhase.ABORTED:
             node.stopped += 1
         else:
@@ -176,7 +198,7 @@ class Tally:
 
     def counts(self) -> Counts:
         """The counts of the whole run."""
-        running = done = failed = cached = stopped = retried = 0
+        running = done = failed = cached = recovered = stopped = retried = 0
         waiting = [self.top]
         while waiting:
             node = waiting.pop()
@@ -184,10 +206,11 @@ class Tally:
             done += node.done
             failed += node.failed
             cached += node.cached
+            recovered += node.recovered
             stopped += node.stopped
             retried += node.retried
             waiting.extend(node.below())
-        return Counts(running, done, failed, cached, stopped, retried)
+        return Counts(running, done, failed, cached, recovered, stopped, retried)
 
 
 def _began_here(action: RecordedAction, error: BaseException) -> bool:

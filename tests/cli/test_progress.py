@@ -102,7 +102,7 @@ def shape(tally: Tally) -> list[tuple[int, str, str | None, int]]:
 
 def test_equal_children_are_one_line():
     tally = counted(tree, 3, 1000)
-    assert tally.counts() == Counts(running=0, done=3005, failed=0, cached=0, stopped=0, retried=0)
+    assert tally.counts() == Counts(running=0, done=3005, failed=0, cached=0, recovered=0, stopped=0, retried=0)
     lines = [(task, group, total) for _, task, group, total in shape(tally)]
     assert lines == [
         ("counted.tree", None, 1),
@@ -118,17 +118,17 @@ def test_sync_tasks_are_counted():
 
 def test_a_failure_is_counted_where_it_happened_and_above():
     tally = counted(leaf, -1)
-    assert tally.counts() == Counts(running=0, done=0, failed=1, cached=0, stopped=0, retried=0)
-    assert counted(some_fail, 5).counts() == Counts(running=0, done=2, failed=4, cached=0, stopped=0, retried=0)
+    assert tally.counts() == Counts(running=0, done=0, failed=1, cached=0, recovered=0, stopped=0, retried=0)
+    assert counted(some_fail, 5).counts() == Counts(running=0, done=2, failed=4, cached=0, recovered=0, stopped=0, retried=0)
 
 
 def test_retries_are_no_new_actions():
     attempts.clear()
-    assert counted(flaky).counts() == Counts(running=0, done=1, failed=0, cached=0, stopped=0, retried=2)
+    assert counted(flaky).counts() == Counts(running=0, done=1, failed=0, cached=0, recovered=0, stopped=0, retried=2)
 
 
 def test_what_is_cancelled_is_stopped():
-    assert counted(cancels).counts() == Counts(running=0, done=1, failed=0, cached=0, stopped=1, retried=0)
+    assert counted(cancels).counts() == Counts(running=0, done=1, failed=0, cached=0, recovered=0, stopped=1, retried=0)
 
 
 def test_only_the_origin_of_a_failure_is_told():
