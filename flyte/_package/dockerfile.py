@@ -368,7 +368,11 @@ def _env(writer: _Writer, layer: Env) -> None:
 
 
 def _workdir(writer: _Writer, layer: WorkDir) -> None:
-    writer.blocks.append(f"WORKDIR {layer.workdir}")
+    path = layer.workdir
+    if writer.debian and re.fullmatch(r"[A-Za-z0-9_./-]+", path):
+        # A folder that WORKDIR makes belongs to root, and whoever runs in it could not write to it.
+        writer.run(f"[ -e {path} ] || {{ mkdir -p {path} && chown {USER}:{USER} {path}; }}")
+    writer.blocks.append(f"WORKDIR {path}")
 
 
 def _copy(writer: _Writer, layer: CopyConfig) -> None:

@@ -99,6 +99,11 @@ def _make_root(top):
     mirror = mirrors[0] if mirrors else "http://deb.debian.org/debian"
     packages = "python3-venv,ca-certificates"
     _output("debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(root), mirror)
+    # Nobody reads these here, and they would be packed and pushed many times.
+    for name in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale", "usr/share/man"):
+        shutil.rmtree(root / name, ignore_errors=True)
+        (root / name).mkdir()
+    (root / "var/cache/apt/archives/partial").mkdir()
     certificates = os.environ.get("SSL_CERT_FILE") or CERTIFICATES
     if os.path.exists(certificates):
         shutil.copyfile(certificates, str(root) + CERTIFICATES)

@@ -245,6 +245,12 @@ async def test_a_secret_is_readable_in_its_step_and_nowhere_else(machine, base, 
         await build(image, force=True)
 
 
+async def test_tasks_may_write_to_their_work_dir(machine, base):
+    result, _ = await build(base.with_workdir("/srv/app"))
+    name = f"localhost/{result}"
+    assert machine.run("run", "--rm", name, "sh", "-c", "touch made && pwd && id -un").split() == ["/srv/app", "flyte"]
+
+
 async def test_a_failed_build_says_how_it_ended(base):
     image = base.with_commands(["echo about to fail; echo E: the reason >&2; exit 7"])
     with pytest.raises(

@@ -6,6 +6,8 @@ RUN id -u flyte >/dev/null 2>&1 || useradd --create-home --shell /bin/bash flyte
 
 WORKDIR /home/flyte
 
+RUN [ -e /app ] || { mkdir -p /app && chown flyte:flyte /app; }
+
 WORKDIR /app
 
 USER flyte
