@@ -6,6 +6,7 @@ actions of a run stand together.
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,7 +131,21 @@ _OPENING_S = 30.0
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """One process at a time is inside. SQLite's own lock does not cover the change to a write-ahead log."""
+    """One process and thread at a time is inside. SQLite's own lock does not cover the change to a write-ahead log."""
+    if not _opening.acquire(timeout=_OPENING_S):  # the lock below is the process's, not the thread's
+        raise OSError(f"another thread has been opening {path} for {_OPENING_S:g} s")
+    try:
+        with _locked(path):
+            yield
+    finally:
+        _opening.release()
+
+
+_opening = threading.Lock()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
     import fcntl
 
     descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -218,6 +218,16 @@ def test_what_a_caller_has_seen_is_there_after_kill_9(tmp_path):
     assert rows("PRAGMA integrity_check") == [("ok",)]
 
 
+def test_threads_that_open_a_new_journal_together():
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as threads:
+        files = list(threads.map(lambda _: open_file(journal_path(), 1.0), range(8)))
+    for file in files:
+        assert file.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        file.close()
+
+
 async def test_two_event_loops_write_at_once():
     async def several() -> list[int]:
         return [(await flyte.run.aio(chain, 50)).result for _ in range(5)]
