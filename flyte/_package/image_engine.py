@@ -12,8 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from importlib.metadata import entry_points
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from flyte._core.ambient import Ambient
 from flyte._core.face import nearest
@@ -27,6 +26,9 @@ from .builders import BUILDERS
 from .image_build import BuildEvent, ImageBuild, ImageBuilder, tell
 from .image_checkers import RegistryChecker, Undecided
 from .image_reference import LOCAL, reference_of, split_uri
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 ENTRY_POINTS = "flyte.plugins.image_builders"
 """Entry point group of packages that bring a builder: its name, and a builder or what makes one when called."""
@@ -100,7 +102,13 @@ _made: dict[str, tuple[Any, ImageBuilder]] = {}
 
 def builder_names() -> list[str]:
     """The names of all builders: those that come with flyte, registered ones, and those of installed packages."""
-    return list(dict.fromkeys([*BUILDERS, *_registered, *(one.name for one in entry_points(group=ENTRY_POINTS))]))
+    return list(dict.fromkeys([*BUILDERS, *_registered, *(one.name for one in _entry_points())]))
+
+
+def _entry_points() -> "EntryPoints":
+    from importlib.metadata import entry_points  # reads mail headers, and so loads all that mail needs
+
+    return entry_points(group=ENTRY_POINTS)
 
 
 def find_builder(builder: str | ImageBuilder | None) -> tuple[str, ImageBuilder]:
@@ -115,7 +123,7 @@ def find_builder(builder: str | ImageBuilder | None) -> tuple[str, ImageBuilder]
         return getattr(builder, "name", type(builder).__name__), _checked(type(builder).__name__, builder)
     found: Any = BUILDERS.get(builder) or _registered.find(builder)
     if found is None:
-        plugin = next((one for one in entry_points(group=ENTRY_POINTS) if one.name == builder), None)
+        plugin = next((one for one in _entry_points() if one.name == builder), None)
         if plugin is None:
             names = builder_names()
             raise ValueError(

@@ -174,20 +174,25 @@ class _View:
     def __init__(self, whole: bool) -> None:
         self.dockerfiles: dict[str, str] = {}
         self._whole = whole
+        self._running: set[str] = set()
 
     def take(self, event: "BuildEvent") -> None:
         """Write one event."""
         if event.kind == "shown":
             self.dockerfiles[event.uri] = event.text
         elif event.kind == "began":
+            self._running.add(event.uri)
             self._write(f"building {event.uri}: {event.text}")
         elif event.kind == "kept":
             self._write(f"not building {event.uri}: {event.text} (decided in {event.duration_s * 1000:.1f} ms)")
         elif event.kind == "ended":
+            self._running.discard(event.uri)
             self._write(f"built {event.uri} in {event.duration_s:.1f} s")
         elif self._whole or event.text.startswith(("STEP ", "#")) or "Using cache" in event.text:
             line = event.text if self._whole or len(event.text) <= _WIDTH else event.text[: _WIDTH - 3] + "..."
-            self._write(f"  {line}")
+            # Lines of builds side by side say which they are of.
+            label = f"[{event.uri.rpartition(':')[2][:8]}] " if len(self._running) > 1 else ""
+            self._write(f"  {label}{line}")
 
     def _write(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
