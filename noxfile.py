@@ -53,7 +53,11 @@ def tests(session: nox.Session) -> None:
 @nox.session(venv_backend=BACKEND)
 def chaos(session: nox.Session) -> None:
     """Kill processes at 1,000 random moments and recover their runs: `nox -s chaos -- --kills 10000 --seed 7`."""
-    run(session, development(session), "tests/chaos/kill.py", *(session.posargs or ["--kills", "1000"]))
+    python = development(session)
+    for arguments in (
+        [session.posargs] if session.posargs else [["--kills", "1000"], ["--kills", "500", "--crowd", "8"]]
+    ):
+        run(session, python, "tests/chaos/kill.py", *arguments)
 
 
 @nox.session(venv_backend=BACKEND)

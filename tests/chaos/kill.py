@@ -155,12 +155,21 @@ def check(shape: str, lines: list[str], expected: str | None) -> tuple[list[str]
     return violations, reused
 
 
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a shape does when nobody kills it: its last line, how long it takes, and how many points it has."""
+
+    result: str
+    took_s: float
+    points: int
+
+
 def chain(
-    shape: str, seed: int, folder: Path, tally: Tally, expected: str, took_s: float, points: int, forgetful: bool
+    shape: str, seed: int, folder: Path, tally: Tally, normal: Undisturbed, crowd_home: Path | None, forgetful: bool
 ) -> None:
     """Kill and recover one run until it ends; ``forgetful``: start it anew instead, which must be found out."""
     chance = random.Random(seed)
-    home, log = folder / "home", folder / "log"
+    home, log = crowd_home or folder / "home", folder / "log"
     folder.mkdir()
     names: list[str] = []
     kills = 0
@@ -170,10 +179,11 @@ def chain(
         kill_at, after_s = 0, None
         if kills < MOST_KILLS:
             if chance.random() < 0.5:
-                after_s = chance.uniform(0.0, took_s)
+                after_s = chance.uniform(0.0, normal.took_s)
             else:
-                kill_at = chance.randint(1, points)
-        by_name = chance.random() < 0.5
+                kill_at = chance.randint(1, normal.points)
+        # In a crowd the last run is somebody else's.
+        by_name = chance.random() < 0.5 or crowd_home is not None
         known = [] if forgetful else list(names)
         while True:
             recover_from = None if not known else known[-1] if by_name else "last"
@@ -191,7 +201,7 @@ def chain(
             tally.by_shape[shape] += 1
             continue
         lines = log.read_text().splitlines()
-        found, reused = check(shape, lines, expected)
+        found, reused = check(shape, lines, normal.result)
         tally.recovered += reused
         if code != 0:
             said = log.with_suffix(".err").read_text()[-1500:]
@@ -201,44 +211,72 @@ def chain(
         return
 
 
-def campaign(kills: int, seed: int, shapes: list[str], keep: Path | None = None, forgetful: bool = False) -> Tally:
-    """At least ``kills`` kills over the shapes in turn; chain ``i`` has seed ``seed + i``."""
+def measure(shape: str, folder: Path, tally: Tally) -> Undisturbed:
+    """Run a shape twice without killing it."""
+    home, log = folder / f"home-{shape}", folder / f"log-{shape}"
+    longest_s = 0.0
+    for i in range(2):
+        log.unlink(missing_ok=True)
+        code, took_s = execute(shape, home, log, f"undisturbed-{i}", None)
+        if code != 0:
+            raise RuntimeError(f"{shape} does not end undisturbed: {log.with_suffix('.err').read_text()}")
+        longest_s = max(longest_s, took_s)
+    lines = log.read_text().splitlines()
+    found, _ = check(shape, lines, None)
+    tally.violations += [f"shape {shape}, undisturbed: {violation}" for violation in found]
+    return Undisturbed(lines[-1], longest_s, 2 * sum(line.startswith(("ran", "seen")) for line in lines))
+
+
+def campaign(
+    kills: int, seed: int, shapes: list[str], keep: Path | None = None, crowd: int = 1, forgetful: bool = False
+) -> Tally:
+    """At least ``kills`` kills over the shapes in turn; chain ``i`` has seed ``seed + i``.
+
+    :param crowd: how many chains go on at once, all with one journal.
+    """
     load()
     tally = Tally(seed)
     began = time.monotonic()
     # What a killed process has written stays with the system, on a disk or in memory, and memory is faster.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="flyte-chaos-", dir=memory))
-    undisturbed: dict[str, tuple[str, float, int]] = {}
     try:
-        for shape in shapes:
-            home, log = folder / f"home-{shape}", folder / f"log-{shape}"
-            took = []
-            for i in range(2):
-                log.unlink(missing_ok=True)
-                code, took_s = execute(shape, home, log, f"undisturbed-{i}", None)
-                if code != 0:
-                    raise RuntimeError(f"{shape} does not end undisturbed: {log.with_suffix('.err').read_text()}")
-                took.append(took_s)
-            lines = log.read_text().splitlines()
-            found, _ = check(shape, lines, None)
-            tally.violations += [f"shape {shape}, undisturbed: {violation}" for violation in found]
-            writes = sum(1 for line in lines if line.startswith(("ran", "seen")))
-            undisturbed[shape] = (lines[-1], max(took), 2 * writes)
-        i = 0
-        while tally.kills < kills:
-            shape = shapes[i % len(shapes)]
-            place = folder / str(seed + i)
-            already = len(tally.violations)
-            chain(shape, seed + i, place, tally, *undisturbed[shape], forgetful)
-            if keep is not None and len(tally.violations) > already:
-                shutil.copytree(place, keep / place.name, dirs_exist_ok=True)
-            shutil.rmtree(place)
-            i += 1
+        normal = {shape: measure(shape, folder, tally) for shape in shapes}
+        members = []
+        for member in range(crowd):
+            pid = os.fork() if crowd > 1 else 0
+            if pid:
+                members.append(pid)
+                continue
+            i = member
+            while tally.kills * crowd < kills:
+                shape = shapes[i % len(shapes)]
+                place = folder / str(seed + i)
+                already = len(tally.violations)
+                shared = folder / "shared" if crowd > 1 else None
+                chain(shape, seed + i, place, tally, normal[shape], shared, forgetful)
+                if keep is not None and len(tally.violations) > already:
+                    shutil.copytree(place, keep / place.name, dirs_exist_ok=True)
+                shutil.rmtree(place)
+                i += crowd
+            if crowd > 1:
+                (folder / f"tally-{member}").write_text(json.dumps(vars(tally)))
+                os._exit(0)
+        for member, pid in enumerate(members):
+            os.waitpid(pid, 0)
+            add(tally, json.loads((folder / f"tally-{member}").read_text()))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     tally.seconds = round(time.monotonic() - began, 1)
     return tally
+
+
+def add(tally: Tally, part: dict[str, Any]) -> None:
+    """Add what one of a crowd did."""
+    for name in ("kills", "timed", "chains", "processes", "recovered"):
+        setattr(tally, name, getattr(tally, name) + part[name])
+    tally.by_shape.update(part["by_shape"])
+    tally.violations += part["violations"]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -249,9 +287,12 @@ def main(arguments: list[str] | None = None) -> int:
         "--shape", action="append", choices=sorted(workflows.SHAPES), help="only these; all if not given"
     )
     parser.add_argument("--keep", type=Path, help="a folder that gets the files of chains with violations")
+    parser.add_argument("--crowd", type=int, default=1, help="how many chains go on at once, all with one journal")
     parser.add_argument("--forgetful", action="store_true", help="recover nothing, to see that this is found out")
     given = parser.parse_args(arguments)
-    tally = campaign(given.kills, given.seed, given.shape or list(workflows.SHAPES), given.keep, given.forgetful)
+    tally = campaign(
+        given.kills, given.seed, given.shape or list(workflows.SHAPES), given.keep, given.crowd, given.forgetful
+    )
     document: dict[str, Any] = dict(vars(tally))
     print(json.dumps(document, indent=2))
     return 1 if tally.violations else 0
