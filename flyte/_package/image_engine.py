@@ -249,7 +249,8 @@ async def _call_builder(
     if isinstance(given, ImageBuild):
         given.why = given.why or why
         return given
-    uri = given if isinstance(given, str) and given else getattr(given, "uri", None) or image.uri
+    said = given if isinstance(given, str) else getattr(given, "uri", None)
+    uri = said if isinstance(said, str) and said else image.uri
     return ImageBuild(uri, getattr(given, "remote_run", None), getattr(given, "build_run", None), why=why)
 
 

@@ -48,7 +48,7 @@ class Machine:
         self.run("import", "--quiet", *variables, str(self.tar), self.base)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def machine(tmp_path_factory):
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing or os.getuid() != 0:
