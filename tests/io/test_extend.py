@@ -135,6 +135,36 @@ PROGRAMS = {
             return data.format
         assert flyte.run(main).outputs()[0] == "csv"
     """,
+    "another storage of a known class": """
+        class ToTable(DataFrameEncoder):
+            def __init__(self): super().__init__(pd.DataFrame, protocol="bq")
+            async def encode(self, dataframe, structured_dataset_type):
+                raise AssertionError("nothing goes there")
+        class FromTable(DataFrameDecoder):
+            def __init__(self): super().__init__(pd.DataFrame, protocol="bq")
+            async def decode(self, flyte_value, current_task_metadata):
+                return pd.DataFrame({"from": [flyte_value.uri]})
+        DataFrameTransformerEngine.register(ToTable())
+        DataFrameTransformerEngine.register(FromTable())
+        @env.task
+        async def take(frame: pd.DataFrame, data: DataFrame, both: list[pd.DataFrame]) -> str:
+            frame.loc[0, "a"] = 5
+            assert both[0].a.tolist() == [1]
+            return (await data.open(pd.DataFrame).all())["from"][0]
+        @env.task
+        async def main() -> str:
+            frame = pd.DataFrame({"a": [1]})
+            said = await take(frame, DataFrame.from_existing_remote("bq://project/table"), [frame])
+            assert frame.a.tolist() == [1]
+            return said
+        assert flyte.run(main).outputs()[0] == "bq://project/table"
+        try:
+            flyte.run(take, frame=3, data=DataFrame(uri="/x"), both=[])
+        except TypeTransformerFailedError as error:
+            assert "parameter 'frame': expected" in str(error) and "got int 3" in str(error), error
+        else:
+            raise AssertionError
+    """,
     "an encoder that says nothing": """
         class Bad(GridEncoder):
             async def encode(self, dataframe, structured_dataset_type):

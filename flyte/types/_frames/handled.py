@@ -1,5 +1,6 @@
 """Codecs of frames that registered encoders and decoders write and read; their conversions are coroutines."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flyteidl2.core.literals_pb2 import Literal, Scalar, StructuredDataset, StructuredDatasetMetadata
@@ -9,7 +10,7 @@ from flyte.types._codec import parse_literal
 from flyte.types._files import raw_folder
 from flyte.types._frames.codec import DataFrameCodec, FrameCodec, dataset_of
 from flyte.types._frames.content import PARQUET, is_known
-from flyte.types._frames.declared import Declared, hash_with
+from flyte.types._frames.declared import Declared
 from flyte.types._frames.handlers import decoder_for, encoder_for, wrapped
 from flyte.types._mismatch import Mismatch
 
@@ -44,6 +45,14 @@ async def decode_dataset(cls: type, dataset: StructuredDataset, declared: Declar
     return True, await decoder.decode(dataset, wanted)
 
 
+def taken(take: Callable[[Any], tuple[Any, bytes]], value: Any) -> tuple[Any, bytes]:
+    """What a codec takes, with the public error."""
+    try:
+        return take(value)
+    except Mismatch as mismatch:
+        raise mismatch.failure() from mismatch.__cause__
+
+
 class HandledFrameCodec(FrameCodec):
     """A frame of a class that handlers are registered for; what they leave is parquet, if the class is known."""
 
@@ -64,6 +73,11 @@ class HandledFrameCodec(FrameCodec):
 
     def take(self, value: Any) -> tuple[Any, bytes]:
         raise self._only_async()
+
+    async def transfer_async(self, value: Any) -> tuple[Any, bytes]:
+        if is_known(self.cls) and encoder_for(self.cls, raw_folder(), self.declared.format) is None:
+            return taken(super().take, value)
+        return await super().transfer_async(value)
 
     async def make(self, value: Any) -> Literal:
         if not isinstance(value, self.cls):
@@ -99,6 +113,12 @@ class HandledDataFrameCodec(DataFrameCodec):
 
     awaits = True
 
+    async def transfer_async(self, value: Any) -> tuple[Any, bytes]:
+        frame = getattr(value, "val", None)
+        if frame is None or encoder_for(type(frame), raw_folder(), self.declared.format) is None:
+            return taken(self.take, value)
+        return await super().transfer_async(value)
+
     async def make(self, value: Any) -> Literal:
         self.check(value)
         frame = value.val
@@ -115,6 +135,3 @@ class HandledDataFrameCodec(DataFrameCodec):
                     content_hash = method.result()
                 return Literal(scalar=Scalar(structured_dataset=made), hash=content_hash)
         return parse_literal(await run_in_thread(super().wire, value))
-
-
-__all__ = ["HandledDataFrameCodec", "HandledFrameCodec", "decode_dataset", "encode_dataset", "hash_with"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from flyte.types import _transformer
+from flyte.types._frames.content import PARQUET
 
 if TYPE_CHECKING:
     from flyteidl2.core.literals_pb2 import StructuredDataset, StructuredDatasetMetadata
@@ -211,7 +212,7 @@ def _find(table: _Table, cls: type, protocol: str, format: str) -> Any:
     protocols = table.get(cls, {})
     for scheme in (protocol, _ANY):
         formats = protocols.get(scheme, {})
-        for name in dict.fromkeys((format, _ANY)):
+        for name in dict.fromkeys((format, _ANY, format or PARQUET)):
             if name in formats:
                 return formats[name]
         # Where nobody asked for a format, the only one there is does.
