@@ -106,6 +106,7 @@ class History:
         *,
         task: str | None = None,
         phases: Sequence[str] | None = None,
+        paused_only: bool = False,
         project: str | None = None,
         domain: str | None = None,
         after: float | None = None,
@@ -117,6 +118,7 @@ class History:
 
         :param task: name of the root task, with or without that of its environment.
         :param phases: only runs that stand in one of these.
+        :param paused_only: only runs in which an action waits for people.
         :param after: seconds since the epoch; runs that were started then or later.
         :param before: runs that were started earlier than this.
         :param limit: how many at most.
@@ -140,6 +142,11 @@ class History:
             where.append(f"(id IN ({ids}) OR phase IN ({marks}))" if _ABORTED in phases else
                          f"(id NOT IN ({ids}) AND phase IN ({marks}))")  # fmt: skip
             given += phases
+        if paused_only:
+            where.append(
+                "id IN (SELECT action.run FROM run AS live JOIN action ON action.run = live.id"
+                f" WHERE live.phase NOT IN {_ENDED} AND action.phase = '{ActionPhase.PAUSED.value}')"
+            )
         order = "id" if oldest_first else "id DESC"
         text = f"SELECT {_RUN} FROM run WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"
         rows = self._rows(text, (*given, -1 if limit is None else limit))

@@ -41,7 +41,7 @@ def delete_run(
     force: bool = typer.Option(
         False, "--force", help="Also runs that still run, or whose results other runs took over."
     ),
-    output: str = typer.Option("text", "--output", "-o", metavar="text|json", callback=one_of(OUTPUTS), help="How."),
+    output: str = typer.Option("text", metavar="text|json", callback=one_of(OUTPUTS), help="How to print it."),
 ) -> None:
     """Delete runs: what is remembered of them, their folders, and large values that no other run has.
 

@@ -1,5 +1,6 @@
 """``flyte get``: runs, their actions, and what those took, gave and said, from the history on this machine."""
 
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 FOLLOWED_EVERY_S = 0.1
 """How often a live run is looked at; its end is seen within this time."""
+_ESCAPES = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
+"""What a terminal would act on, but for colours and tabs."""
 _RUNS = 50
 _ALIKE = 20
 """Calls of one task by one action that a terminal shows; the rest is counted."""
@@ -40,16 +43,25 @@ RUN = typer.Argument(
 ACTION = typer.Argument(
     None, metavar="ACTION", help="Name of the action, or of its task if the run calls it once; the first if not given."
 )
-OUTPUT = typer.Option("text", "--output", "-o", metavar="text|json", callback=one_of(OUTPUTS), help="How to print it.")
+OUTPUT = typer.Option("text", "--output", metavar="text|json", callback=one_of(OUTPUTS), help="How to print it.")
 
 
-def _phases(value: str | None) -> list[str] | None:
+def _phases(value: list[str] | None) -> list[str] | None:
     from flyte._core.identity import ActionPhase
 
-    if value is None:
-        return None
     choices = tuple(phase.value for phase in ActionPhase)
-    return [one_of(choices)(word.strip()) or "" for word in value.split(",")]
+    words = [word.strip() for one in value or () for word in one.split(",")]
+    return [one_of(choices)(word) or "" for word in words] or None
+
+
+IN_PHASE = typer.Option(
+    None,
+    "--in-phase",
+    "--phase",
+    metavar="PHASE",
+    callback=_phases,
+    help="Only those in this phase; several with commas, or more than once.",
+)
 
 
 def get_run(
@@ -57,8 +69,11 @@ def get_run(
     name: str = typer.Argument(
         None, metavar="[NAME]", help="One run, or 'last'; all if not given.", autocompletion=complete_runs
     ),
-    task: str = typer.Option(None, metavar="TASK", help="Only runs of this task."),
-    phase: str = typer.Option(None, metavar="PHASE,...", callback=_phases, help="Only runs in one of these phases."),
+    task: str = typer.Option(None, "--task-name", "--task", metavar="TASK", help="Only runs of this task."),
+    phase: list[str] = IN_PHASE,
+    paused_only: bool = typer.Option(False, "--paused-only", help="Only runs in which somebody is waited for."),
+    project: str = typer.Option(None, "--project", "-p", metavar="NAME", help="Only runs of this project."),
+    domain: str = typer.Option(None, "--domain", "-d", metavar="NAME", help="Only runs of this domain."),
     limit: str = typer.Option(str(_RUNS), metavar="N", callback=read_limit, help="How many at most; 0 for all."),
     output: str = OUTPUT,
 ) -> None:
@@ -67,8 +82,9 @@ def get_run(
     from flyte.remote._documents import run_document
 
     given: Any = limit
-    if name is not None and any(was_given(ctx, option) for option in ("task", "phase", "limit")):
-        ctx.fail("--task, --phase and --limit choose among runs, so they do not go with the NAME of one")
+    choosing = ("task", "phase", "paused_only", "project", "domain", "limit")
+    if name is not None and any(was_given(ctx, option) for option in choosing):
+        ctx.fail("an option that chooses among runs does not go with the NAME of one")
     with told(ctx), History() as history:
         if name is not None:
             run = history.run(name)
@@ -78,12 +94,15 @@ def get_run(
             else:
                 _show_run(run, counts)
             return
-        runs = history.runs(task=task, phases=phase, limit=given or None)
+        runs = history.runs(
+            task=task, phases=phase, paused_only=paused_only, project=project, domain=domain, limit=given or None
+        )
         if wants_json(ctx):
             _print_json([run_document(run) for run in runs])
             return
         if not runs:
-            print("no run is remembered that fits" if task or phase else "no run is remembered yet", file=sys.stderr)
+            chosen = any(was_given(ctx, option) for option in choosing)
+            print(f"no run is remembered {'that fits' if chosen else 'yet'}", file=sys.stderr)
             return
         now = time.time()
         rows = [
@@ -119,7 +138,7 @@ def get_action(
     action: str = typer.Argument(
         None, metavar="[ACTION]", help="One action, by its name or its task's; all, as a tree, if not given."
     ),
-    phase: str = typer.Option(None, metavar="PHASE,...", callback=_phases, help="Only actions in one of these phases."),
+    phase: list[str] = IN_PHASE,
     every: bool = typer.Option(False, "--all", help="On a terminal: also those that would only be counted."),
     output: str = OUTPUT,
 ) -> None:
@@ -269,7 +288,7 @@ def get_io(
     run: str = RUN,
     action: str = ACTION,
     inputs_only: bool = typer.Option(False, "--inputs-only", "-i", help="Only what it was called with."),
-    outputs_only: bool = typer.Option(False, "--outputs-only", help="Only what it returned."),
+    outputs_only: bool = typer.Option(False, "--outputs-only", "-o", help="Only what it returned."),
     output: str = OUTPUT,
 ) -> None:
     """Show what an action was called with, and what it returned.
@@ -320,8 +339,13 @@ def get_logs(
     run: str = RUN,
     action: str = typer.Argument(None, metavar="[ACTION]", help="Only what this action wrote."),
     follow: bool = typer.Option(False, "--follow", "-f", help="Go on until the run has ended."),
-    timestamps: bool = typer.Option(False, "--timestamps", "--show-ts", help="Put the time before each line."),
-    lines: str = typer.Option(None, "--lines", metavar="N", callback=read_limit, help="Begin with the last N lines."),
+    timestamps: bool = typer.Option(False, "--show-ts", "--timestamps", help="Put the time before each line."),
+    attempt: str = typer.Option(
+        None, "--attempt", "-a", metavar="N", callback=read_limit, help="Only this attempt of the ACTION, from 0 on."
+    ),
+    lines: str = typer.Option(
+        None, "--lines", "-l", metavar="N", callback=read_limit, help="Begin with the last N lines."
+    ),
     output: str = OUTPUT,
 ) -> None:
     """Show what a run, or one of its actions, printed and logged.
@@ -331,6 +355,9 @@ def get_logs(
     from flyte._journal.history import History
 
     last: Any = lines
+    number: Any = attempt
+    if number is not None and action is None:
+        ctx.fail("--attempt is one of an ACTION: name that too")
     with told(ctx), History() as history:
         of = history.run(run)
         one = history.action(of, action) if action is not None else None
@@ -340,6 +367,8 @@ def get_logs(
             of = history.run_by_id(of.id) or of
             entries = history.logs(of.id, one.id if one is not None else None, seen)
             seen = entries[-1].id if entries else seen
+            if number is not None and one is not None:
+                entries = _of_attempt(history, history.action_by_id(one.id) or one, number, entries)
             if last is not None:
                 entries, last = entries[max(0, len(entries) - last) :], None
             _print_lines(ctx, history, of, entries, known, timestamps, one is None)
@@ -348,6 +377,14 @@ def get_logs(
             time.sleep(FOLLOWED_EVERY_S)
         if not seen and not wants_json(ctx):
             print(f"nothing that {'it' if one is not None else f'run {of.name}'} wrote was kept", file=sys.stderr)
+
+
+def _of_attempt(history: "History", action: "ActionEntry", number: int, entries: "list[LogEntry]") -> "list[LogEntry]":
+    attempts = history.attempts(action)
+    if number >= len(attempts):
+        raise ValueError(f"action {action.name} has {len(attempts)} attempts, the first is 0: there is no {number}")
+    end = attempts[number + 1].started_at if number + 1 < len(attempts) else float("inf")
+    return [entry for entry in entries if attempts[number].started_at <= entry.at < end]
 
 
 def _print_lines(
@@ -361,7 +398,7 @@ def _print_lines(
 ) -> None:
     if not entries:
         return
-    as_json = wants_json(ctx)
+    as_json, terminal = wants_json(ctx), sys.stdout.isatty()
     if (by_task or as_json) and any(entry.action not in known for entry in entries):
         actions = history.actions(run.id)
         tasks = history.tasks({one.task for one in actions})
@@ -376,7 +413,7 @@ def _print_lines(
             continue
         stamp = f"{moment(entry.at)} " if timestamps else ""
         whose = f"{short(task)}: " if by_task and task else ""
-        sys.stdout.write(f"{stamp}{whose}{entry.line}\n")
+        sys.stdout.write(f"{stamp}{whose}{_ESCAPES.sub('', entry.line) if terminal else entry.line}\n")
     sys.stdout.flush()
 
 

@@ -92,7 +92,7 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     """Write names and values, one a line."""
     width = max(len(name) for name, _ in facts) + 1
     for name, value in facts:
-        lines = value.splitlines() or [""]
+        lines = [one_line(line, None) for line in value.splitlines()] or [""]
         sys.stdout.write(f"{name + ':':<{width}} {lines[0]}\n")
         sys.stdout.writelines(f"{'':<{width}} {line}\n" for line in lines[1:])
 

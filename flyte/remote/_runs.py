@@ -141,13 +141,12 @@ class Run(_SeenRun):
         )
         order = order_of(sort_by, ("created_at",))
         phases = phases_of(in_phase)
-        if paused_actions_only:
-            phases = [ActionPhase.PAUSED.value]
         range_ = created_at or TimeFilter()
         looked_up = source()
         entries = await looked_up.runs(
             task=task_name,
             phases=phases,
+            paused_only=paused_actions_only,
             project=project,
             domain=domain,
             after=range_.after.timestamp() if range_.after is not None else None,

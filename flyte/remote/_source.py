@@ -166,16 +166,18 @@ def _fetched(kept: bytes | str | None) -> bytes | None:
         raise FileNotFoundError(f"a large value of this action is gone: {error.filename}") from None
 
 
-_local: dict[tuple[Path, int], LocalHistory] = {}
+_local: tuple[tuple[Path, int], LocalHistory] | None = None
 
 
 def source() -> Source:
     """What the objects are looked up in: the history of the state folder in force."""
+    global _local
     key = (journal_path(), os.getpid())
-    found = _local.get(key)
-    if found is None:
-        found = _local[key] = LocalHistory(History(key[0]))
-    return found
+    if _local is None or _local[0] != key:
+        if _local is not None and _local[0][1] == key[1]:
+            _local[1].history.close()  # who still asks it opens it again
+        _local = key, LocalHistory(History(key[0]))
+    return _local[1]
 
 
 def needs_control_plane(what: str, instead: str = "") -> NoReturn:

@@ -46,6 +46,18 @@ async def bad(x: int) -> int:
 async def calls_bad(x: int = 13) -> int:
     return await bad(x)
 
+@env.task(retries=1)
+async def retried() -> int:
+    attempt = flyte.ctx().attempt_number
+    print("attempt", attempt)
+    if attempt == 0:
+        raise ValueError("once more")
+    return attempt
+
+@env.task
+async def escapes() -> None:
+    print("a\\x1b[2Jb\\x1b[31mred\\x1b[0m\\tc")
+
 @env.task
 async def sleeps(seconds: float) -> int:
     for i in range(int(seconds * 10)):
@@ -152,9 +164,11 @@ def test_one_run_is_shown(flyte):
         assert re.search(r"^phase: +failed$", text, re.MULTILINE)
         assert re.search(r"^actions: +2 failed$", text, re.MULTILINE)
         assert re.search(r"^error: +ValueError: 13 is no number of sheep", text, re.MULTILINE)
-    document = json.loads(said(flyte("get", "run", "last", "-o", "json")))
+    document = json.loads(said(flyte("get", "run", "last", "--output", "json")))
     assert document["actions"] == {"failed": 2}
-    assert "--task, --phase and --limit choose among runs" in refused(flyte("get", "run", "only", "--limit", "1"), 2)
+    assert "an option that chooses among runs does not go with" in refused(
+        flyte("get", "run", "only", "--limit", "1"), 2
+    )
 
 
 def test_unknown_names_are_refused_with_a_hint(flyte):
@@ -166,7 +180,7 @@ def test_unknown_names_are_refused_with_a_hint(flyte):
     assert "3 actions of run 'breakfast' go by 'work'; name one of them: " in refused(
         flyte("get", "io", "last", "work")
     )
-    document = json.loads(flyte("get", "run", "nope", "-o", "json").stdout)
+    document = json.loads(flyte("get", "run", "nope", "--output", "json").stdout)
     assert document["error"]["type"] == "NotRemembered"
     assert "did you mean 'run'?" in refused(flyte("get", "rum"), 2).replace("Did", "did")
     assert "did you mean 'get'?" in refused(flyte("gett"), 2).replace("Did", "did")
@@ -180,12 +194,12 @@ def test_actions_are_a_tree(flyte):
     ]  # fmt: skip
     names = [line.split()[1] for line in lines[1:]]
     assert names[0] == "a0" and len(set(names)) == 5
-    documents = json.loads(said(flyte("get", "action", "tree", "-o", "json")))
+    documents = json.loads(said(flyte("get", "action", "tree", "--output", "json")))
     assert [one["name"] for one in documents] == names and documents[1]["parent"] == "a0"
     assert "no actions in that phase" in flyte("get", "action", "tree", "--phase", "failed").stderr
     one = said(flyte("get", "action", "tree", names[1]))
     assert re.search(r"^called by: main \(a0\)$", one, re.MULTILINE)
-    assert json.loads(said(flyte("get", "action", "tree", "draw", "-o", "json")))["task"] == "farm.draw"
+    assert json.loads(said(flyte("get", "action", "tree", "draw", "--output", "json")))["task"] == "farm.draw"
 
 
 def test_a_terminal_shows_a_few_of_many_equal_calls_in_colour(flyte, folder, state_folder):
@@ -235,7 +249,8 @@ def test_inputs_and_outputs(flyte):
     assert said(flyte("get", "io", "io")) == "inputs:\n  n: 2\n  name: 'Ada'\noutputs:\n  o0: [0, 1]\n"
     assert said(flyte("get", "io", "io", "--inputs-only")) == "inputs:\n  n: 2\n  name: 'Ada'\n"
     assert said(flyte("get", "io", "io", "draw", "--outputs-only")) == "outputs:\n  o0: 2\n"
-    document = json.loads(said(flyte("get", "io", "io", "-o", "json")))
+    assert said(flyte("get", "io", "io", "draw", "-o")) == "outputs:\n  o0: 2\n"
+    document = json.loads(said(flyte("get", "io", "io", "--output", "json")))
     assert document == {"run": "io", "action": "a0", "phase": "succeeded",
                         "inputs": {"n": 2, "name": "Ada"}, "outputs": {"o0": [0, 1]}}  # fmt: skip
     assert "leave nothing to show" in refused(flyte("get", "io", "io", "--inputs-only", "--outputs-only"), 2)
@@ -258,12 +273,29 @@ def test_log_lines(flyte):
     assert len(said(flyte("get", "logs", "logs", "--lines", "2")).splitlines()) == 2
     stamped = said(flyte("get", "logs", "logs", "--timestamps")).splitlines()
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in stamped)
-    documents = [json.loads(line) for line in said(flyte("get", "logs", "logs", "-o", "json")).splitlines()]
+    documents = [json.loads(line) for line in said(flyte("get", "logs", "logs", "--output", "json")).splitlines()]
     assert {"at", "action", "task", "source", "line"} == set(documents[0])
     assert {one["source"] for one in documents} == {"stdout", "warning"}
     made(flyte, "silent", "calls_bad")
     silent = flyte("get", "logs", "silent", "bad")
     assert silent.stdout == "" and "nothing that it wrote was kept" in silent.stderr
+
+
+def test_log_lines_of_one_attempt(flyte):
+    made(flyte, "again", "retried")
+    assert said(flyte("get", "logs", "again", "retried")) == "attempt 0\nattempt 1\n"
+    assert said(flyte("get", "logs", "again", "retried", "--attempt", "0")) == "attempt 0\n"
+    assert said(flyte("get", "logs", "again", "retried", "-a", "1")) == "attempt 1\n"
+    missing = refused(flyte("get", "logs", "again", "retried", "-a", "2"))
+    assert "has 2 attempts, the first is 0: there is no 2" in missing
+    assert "--attempt is one of an ACTION" in refused(flyte("get", "logs", "again", "--attempt", "0"), 2)
+
+
+def test_what_a_task_wrote_does_not_move_the_cursor_of_a_terminal(flyte, folder, state_folder):
+    made(flyte, "escapes", "escapes")
+    assert said(flyte("get", "logs", "escapes")) == "escapes: a\x1b[2Jb\x1b[31mred\x1b[0m\tc\n"
+    text = on_terminal(folder, state_folder, "get", "logs", "escapes")
+    assert text.startswith("escapes: a[2Jb\x1b[31mred\x1b[0m\tc")
 
 
 def test_following_ends_with_the_run(flyte, start):
@@ -322,14 +354,14 @@ def test_reports(flyte, folder, tmp_path):
 def test_runs_are_deleted(flyte, state_folder):
     for name in ("one", "two", "three"):
         made(flyte, name)
-    folder_of_two = Path(json.loads(said(flyte("get", "run", "two", "-o", "json")))["url"])
+    folder_of_two = Path(json.loads(said(flyte("get", "run", "two", "--output", "json")))["url"])
     assert folder_of_two.is_dir()
     assert said(flyte("delete", "run", "two")) == "deleted two\n"
     assert not folder_of_two.exists()
     assert "no run 'two' is remembered" in refused(flyte("get", "run", "two"))
     # All of them, or none.
     refused(flyte("delete", "run", "one", "tvo"))
-    assert json.loads(said(flyte("delete", "run", "last", "one", "-o", "json"))) == {
+    assert json.loads(said(flyte("delete", "run", "last", "one", "--output", "json"))) == {
         "deleted": ["three", "one"], "left": [], "skipped": [],
     }  # fmt: skip
     assert "no run is remembered yet" in flyte("get", "run").stderr
@@ -391,7 +423,7 @@ def test_a_file_of_a_later_version_is_said(flyte, state_folder):
     file.execute("PRAGMA user_version=999")
     file.close()
     assert "was written by a later version of flyte (format 999" in refused(flyte("get", "run"))
-    assert json.loads(flyte("get", "run", "-o", "json").stdout)["error"]["type"] == "NotAJournal"
+    assert json.loads(flyte("get", "run", "--output", "json").stdout)["error"]["type"] == "NotAJournal"
 
 
 LOADED = """

@@ -109,7 +109,7 @@ def shop(tmp_path, state_folder):
 def test_a_hit_names_the_call_that_left_the_result(shop):
     shop.cached()
     first, second = shop.run(), shop.run()
-    left = json.loads(shop.flyte("get", "action", first, "price", "-o", "json").stdout)["name"]
+    left = json.loads(shop.flyte("get", "action", first, "price", "--output", "json").stdout)["name"]
     text = shop.why(second, "price")
     assert re.search(
         rf"it was not run: the cache had its result, of an equal call, action {left} of run {first}, "
@@ -233,7 +233,7 @@ def test_a_recovered_action_names_the_run_it_was_taken_from(shop):
     assert "run live of shop.main: aborted" in text
     assert "its process ended before it did; 'flyte rerun live --recover' continues it" in text
     assert "it was aborted: its process ended before it did" in shop.why("live", "late")
-    taken = json.loads(shop.flyte("get", "action", "live", "early", "-o", "json").stdout)["name"]
+    taken = json.loads(shop.flyte("get", "action", "live", "early", "--output", "json").stdout)["name"]
     shop.flyte("run", "--name", "again", "--recover-from", "live", "shop.py", "main")
     said = shop.why("again", "early")
     assert re.search(rf"it was not run: its result was taken from action {taken} of run live, where it ended at", said)
@@ -372,9 +372,11 @@ def test_a_run_that_waits_for_people_says_how_to_answer(shop):
     shop.write(PAUSED)
     process = shop.start()
     shop.until(r"to answer: flyte signal live go-on VALUE$", "live", "main")
+    assert "live" in shop.flyte("get", "run", "--paused-only").stdout
     shop.flyte("signal", "live", "go-on", "yes")
     process.wait(timeout=20)
     assert shop.why("live").startswith("run live of shop.main: succeeded")
+    assert shop.flyte("get", "run", "--paused-only").stdout == ""
 
 
 def test_unknown_names_are_refused_with_a_hint(shop):
