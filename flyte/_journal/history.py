@@ -258,8 +258,13 @@ class History:
         return self.tasks([number]).get(number) or TaskEntry(number, "?", "", "task", None, "{}")
 
     def values(self, action: int) -> tuple[bytes | str | None, bytes | str | None]:
-        """Inputs and outputs of an action as the journal keeps them; see :func:`flyte._journal.values.fetch`."""
-        row = self._row("SELECT inputs, outputs FROM action WHERE id = ?", (action,))
+        """Inputs and outputs of an action as the journal keeps them; see :func:`flyte._journal.values.fetch`.
+
+        What an action made that did not end well is no result, so it has no outputs.
+        """
+        done = f"phase IN ('{ActionPhase.SUCCEEDED.value}', '{ActionPhase.RECOVERED.value}')"
+        text = f"SELECT inputs, CASE WHEN {done} THEN outputs END FROM action WHERE id = ?"
+        row = self._row(text, (action,))
         return (row[0], row[1]) if row is not None else (None, None)
 
     def attempts(self, action: ActionEntry) -> list[AttemptEntry]:

@@ -33,6 +33,8 @@ FOLLOWED_EVERY_S = 0.1
 """How often a live run is looked at; its end is seen within this time."""
 _ESCAPES = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
 """What a terminal would act on, but for colours and tabs."""
+_SHOWN = 2000
+"""Characters of a value that a terminal shows."""
 _RUNS = 50
 _ALIKE = 20
 """Calls of one task by one action that a terminal shows; the rest is counted."""
@@ -328,7 +330,9 @@ def _print_values(title: str, values: dict[str, Any], action: "ActionEntry") -> 
     print(f"{title}:")
     for name, value in values.items():
         text = repr(value)
-        if len(text) + len(name) > 100:
+        if len(text) > _SHOWN and sys.stdout.isatty():
+            text = f"{text[:_SHOWN]}... ({len(text):,} characters; --output json shows all)"
+        elif len(text) + len(name) > 100:
             text = pformat(value, width=100).replace("\n", "\n    ")
             text = "\n    " + text if "\n" in text else text
         print(f"  {name}: {text}")

@@ -161,7 +161,9 @@ def _value(literal: Literal, declared: LiteralType | None) -> Any:
         case "blob":
             return _blob(literal)
         case "structured_dataset":
-            return scalar.structured_dataset.uri
+            from flyte.io._dataframe import DataFrame
+
+            return codec_for(DataFrame).decode(literal)
         case "error":
             return scalar.error.message
         case "schema":

@@ -21,6 +21,7 @@ import pytest
 
 import flyte
 import flyte.errors
+import flyte.io
 import flyte.remote
 from flyte._journal.schema import journal_path
 from flyte.io import Dir, File
@@ -321,6 +322,24 @@ def test_files_and_folders_are_the_references_that_they_are(tmp_path):
     assert isinstance(came, File) and came.path == str(tmp_path / "f.txt")
     came, _ = values_of(Dir, Dir(path=str(tmp_path)))
     assert isinstance(came, Dir) and came.path == str(tmp_path)
+
+
+def test_a_data_frame_is_a_reference_too():
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    came, _ = values_of(pandas.DataFrame, pandas.DataFrame({"a": [1, 2]}))
+    assert isinstance(came, flyte.io.DataFrame)
+    assert came.open(pandas.DataFrame).all()["a"].tolist() == [1, 2]
+
+
+def test_what_an_action_made_that_failed_is_no_result():
+    @env.task(max_inline_io_bytes=1000)
+    async def too_long(n: int) -> str:
+        return "x" * n
+
+    with pytest.raises(flyte.errors.InlineIOMaxBytesBreached):
+        named("long").run(too_long, 5000)
+    assert Run.get("long").outputs() == ()
 
 
 @pytest.mark.parametrize("annotation", [Odd, list[Odd], Odd | None, dict[str, Odd]], ids=str)
