@@ -329,7 +329,8 @@ def test_a_data_frame_is_a_reference_too():
     pytest.importorskip("pyarrow")
     came, _ = values_of(pandas.DataFrame, pandas.DataFrame({"a": [1, 2]}))
     assert isinstance(came, flyte.io.DataFrame)
-    assert came.open(pandas.DataFrame).all()["a"].tolist() == [1, 2]
+    read = asyncio.run(came.open(pandas.DataFrame).all())
+    assert read["a"].tolist() == [1, 2]
 
 
 def test_what_an_action_made_that_failed_is_no_result():
