@@ -46,15 +46,15 @@ def test_what_was_recorded_still_holds() -> None:
 
 
 def test_crashes() -> None:
-    most = 0
+    counts: list[int] = []
 
     def check(_run: object) -> None:
-        nonlocal most
-        most, charged[:] = max(most, len(charged)), []
+        counts.append(len(charged))
+        charged.clear()
 
     charged.clear()
     simulate(main, "tea", seed=1, runs=50, check=check)
-    print(f"50 runs with crashes end alike; a crash in the middle of a charge can charge {most} times")
+    print(f"50 runs with crashes end alike; a crash in the middle of a charge can charge {max(counts)} times")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """simulate() finds what is wrong with a workflow, says how to have it again, and finds nothing where all is well."""
 
 import asyncio
+import os
 import re
+import threading
 import time
 
 import pytest
 
 import flyte
 from flyte._control.recovery import Past
+from flyte._journal.writer import Writer
 from flyte.testing import Schedule, SimulationError, simulate
 
 env = flyte.TaskEnvironment(name="simulated")
@@ -210,3 +213,29 @@ async def test_in_async_code_it_says_what_to_write():
     with pytest.raises(RuntimeError, match=r"await asyncio\.to_thread\(simulate, \.\.\.\)"):
         simulate(squares, seed=1, runs=1)
     assert await asyncio.to_thread(simulate, squares, seed=1, runs=2) == 1
+
+
+def test_a_journal_that_writes_too_late_is_found_out(monkeypatch):
+    def put(self, loop, action):  # says that the row is written, and writes it some time
+        self.put_action(action)
+        self.commit_later(loop)
+
+    def commit_alone(self, loop, action):
+        put(self, loop, action)
+        return True
+
+    async def commit(self, loop, action):
+        put(self, loop, action)
+
+    monkeypatch.setattr(Writer, "commit_alone", commit_alone)
+    monkeypatch.setattr(Writer, "commit", commit)
+    error = failure_of(squares, seed=1, runs=50)
+    assert "ran again although its caller had its result" in str(error)
+
+
+def test_nothing_is_left_behind():
+    simulate(sync_root, seed=1, runs=2)
+    threads, files = threading.active_count(), len(os.listdir("/dev/fd"))
+    simulate(sync_root, seed=1, runs=30)
+    assert threading.active_count() <= threads + 10  # idle threads of sync bodies live for some seconds
+    assert len(os.listdir("/dev/fd")) <= files + 5
