@@ -66,7 +66,7 @@ async def run_cached(
     """
     cache = plan.task.cache
     assert isinstance(cache, Cache)
-    key = _key_of(plan, cache, inputs_hash)
+    key = key_of(plan, cache, inputs_hash)
     store = _store()
     if key is None or store is None:
         return await call()
@@ -113,7 +113,7 @@ async def _run_or_take(
     return result
 
 
-def _key_of(plan: Plan, cache: Cache, inputs_hash: str) -> str | None:
+def key_of(plan: Plan, cache: Cache, inputs_hash: str) -> str | None:
     """The key of a call (wire-protocol section 8); None, after a warning, where there is no telling."""
     # A version belongs to the task, not to the call: it is found out once, as on a control plane.
     if plan.cached_as is None:

@@ -16,7 +16,7 @@ from flyte._definition.cache import Cache
 from flyte._definition.task import TaskTemplate
 
 from .attempt import plan_of
-from .cache import _key_of, _store
+from .cache import key_of, _store
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def predict(task: TaskTemplate[Any, Any, Any], arguments: Mapping[str, Any]) -> 
         return Prediction(task.name, "unknown", "the inputs that tell calls apart are known when the run begins")
     _, pieces = plan.boundary.take(plan.name, (), dict(arguments))
     data = b"".join(pieces)
-    key = _key_of(plan, cache, hash_data(data) if data else "")
+    key = key_of(plan, cache, hash_data(data) if data else "")
     if key is None:
         return Prediction(task.name, "unknown", "the version of the task cannot be found out")
     age = cache.max_age

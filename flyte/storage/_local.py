@@ -1,6 +1,7 @@
 """Files of this machine. System calls run in threads, so that the event loop goes on meanwhile."""
 
 import asyncio
+import errno
 import io
 import os
 import secrets
@@ -177,7 +178,7 @@ def copy_file(source: Location, target: Location) -> None:
         return
     with replacing(target) as part:
         try:
-            shutil.copyfile(source.key, part)
+            _copy_content(source.key, part)
         except OSError as error:
             # What is copied is named also when it is the other side that is full.
             of_source = error.filename == source.key and not is_out_of_space(error)
@@ -185,3 +186,23 @@ def copy_file(source: Location, target: Location) -> None:
 
 
 LOCAL = LocalStore()
+
+
+# Where the system cannot copy inside the kernel: another file system, one that does not do it, or an old kernel.
+_NOT_IN_KERNEL = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF}
+
+
+def _copy_content(source: str, target: str) -> None:
+    if hasattr(os, "copy_file_range"):
+        try:
+            with open(source, "rb") as reader, open(target, "wb") as writer:
+                left = os.fstat(reader.fileno()).st_size
+                # Shares the blocks where the file system can, and else copies them a quarter faster than sendfile.
+                while left > 0 and (copied := os.copy_file_range(reader.fileno(), writer.fileno(), left)):
+                    left -= copied
+            if left == 0 and os.path.getsize(source) == os.path.getsize(target):
+                return
+        except OSError as error:
+            if error.errno not in _NOT_IN_KERNEL:
+                raise
+    shutil.copyfile(source, target)
