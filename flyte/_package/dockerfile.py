@@ -96,7 +96,10 @@ def write_dockerfile(image: Image) -> Recipe:
         image.validate()
         return Recipe(image.dockerfile.read_text(encoding="utf-8"), context=image.dockerfile.resolve().parent)
     writer = _Writer(image)
-    for layer in order_layers(image._layers, writer.debian):
+    layers = order_layers(image._layers, writer.debian)
+    if writer.debian and _needs_python_first(layers):
+        writer.prepare_python()
+    for layer in layers:
         write = _WRITERS.get(type(layer))
         if write is None:
             known = [kind.__name__ for kind in _WRITERS]
@@ -121,8 +124,9 @@ def is_debian_base(image: Image) -> bool:
 def order_layers(layers: Sequence[Layer], debian: bool) -> list[Layer]:
     """The layers in the order that they are built in: packages before copied code, where that makes no difference.
 
-    Code changes often and packages take long, so a change of code should not install packages again. Only packages that
-    are named are moved, and only above folders and Python files that go below the work dir, where no installer looks.
+    Code changes often and packages take long, so a change of code should not install packages again, nor one of Python
+    packages those of Debian, which never need them. Only packages that are named are moved, and over code only where it
+    is folders and Python files that go below the work dir, where no installer looks.
     """
     if not debian or any(isinstance(layer, WorkDir) for layer in layers):
         return list(layers)
@@ -130,7 +134,7 @@ def order_layers(layers: Sequence[Layer], debian: bool) -> list[Layer]:
     for layer in layers:
         at = len(ordered)
         if _is_named_packages(layer):
-            while at and _is_code(ordered[at - 1]):
+            while at and (_is_code(ordered[at - 1]) or (type(layer) is AptPackages and _is_pip(ordered[at - 1]))):
                 at -= 1
         ordered.insert(at, layer)
     return ordered
@@ -141,6 +145,20 @@ def _is_named_packages(layer: Layer) -> bool:
         return not any("/" in package for package in layer.packages)
     if type(layer) is PipPackages:
         return not layer.extra_args and not any(re.search(r"[/\\]|^\.", package) for package in layer.packages or ())
+    return False
+
+
+def _is_pip(layer: Layer) -> bool:
+    return isinstance(layer, (PipPackages, UVScript))
+
+
+def _needs_python_first(layers: Sequence[Layer]) -> bool:
+    """Whether the virtual environment may come before Debian's packages, so that images with others share it."""
+    for layer in layers:
+        if isinstance(layer, (PipOption, PoetryProject)):
+            return True
+        if not isinstance(layer, AptPackages):
+            break  # it may say where Python's packages come from
     return False
 
 

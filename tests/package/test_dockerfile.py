@@ -114,6 +114,17 @@ def test_python_is_prepared_once_and_only_where_it_is_needed(tmp_path):
     assert "uv venv --python 3.13 /opt/venv" in write_dockerfile(asked.with_pip_packages("a")).text
 
 
+def test_images_with_other_debian_packages_share_the_virtual_environment():
+    def before_apt(image):
+        text = write_dockerfile(image).text
+        return text.index("uv venv") < text.index("--no-install-recommends git")
+
+    assert before_apt(DEBIAN.with_apt_packages("git").with_pip_packages("a"))
+    assert not before_apt(DEBIAN.with_apt_packages("git").with_commands(["x"]).with_pip_packages("a"))
+    assert not before_apt(DEBIAN.with_env_vars({"PIP_INDEX_URL": "i"}).with_apt_packages("git").with_pip_packages("a"))
+    assert "uv venv" not in write_dockerfile(DEBIAN.with_apt_packages("git")).text
+
+
 def test_packages_come_before_code_where_that_changes_nothing(tmp_path):
     (tmp_path / "src").mkdir()
     (tmp_path / "a.py").write_text("")
@@ -124,9 +135,12 @@ def test_packages_come_before_code_where_that_changes_nothing(tmp_path):
 
     code = DEBIAN.with_source_folder(tmp_path / "src").with_source_file(tmp_path / "a.py")
     packages = code.with_pip_packages("a").with_apt_packages("b")
-    assert order(packages) == ["pip", "apt", "copy", "copy"]
+    assert order(packages) == ["apt", "pip", "copy", "copy"]
     assert order(packages, debian=False) == ["copy", "copy", "pip", "apt"]
+    mixed = code.with_pip_packages("a", extra_args="--no-deps", secret_mounts="t").with_apt_packages("b")
+    assert order(mixed) == ["apt", "copy", "copy", "pip"]
     for kept in (
+        DEBIAN.with_pip_packages("a").with_apt_packages("/tmp/b.deb"),
         code.with_pip_packages("./src/own"),
         code.with_pip_packages("a", extra_args="-r src/requirements.txt"),
         code.with_commands(["python a.py"]),

@@ -8,6 +8,9 @@ WORKDIR /home/flyte
 
 ENV A="1"
 
+RUN --mount=type=cache,id=flyte-apt,sharing=locked,target=/var/cache/apt \
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends git && rm -rf /var/lib/apt/lists/*
+
 ENV VIRTUAL_ENV=/opt/venv UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_INSTALL_DIR=/opt/python PATH=/opt/venv/bin:$PATH
 
 RUN --mount=type=cache,id=flyte-pip,target=/root/.cache/pip \
@@ -16,9 +19,6 @@ RUN --mount=type=cache,id=flyte-pip,target=/root/.cache/pip \
 
 RUN --mount=type=cache,id=flyte-uv,target=/root/.cache/uv \
     uv pip install pandas
-
-RUN --mount=type=cache,id=flyte-apt,sharing=locked,target=/var/cache/apt \
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 
 USER flyte
 
