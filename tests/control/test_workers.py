@@ -174,8 +174,8 @@ def test_a_value_of_the_wrong_type_is_refused_where_it_is_given():
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_nested_calls_never_block_the_pool(n):
-    assert run(depth, 6, n=n) == 6
-    assert run(sync_depth, 4, n=n) == 4
+    assert run(depth, 4, n=n) == 4
+    assert run(sync_depth, 3, n=n) == 3
 
 
 def test_sync_bodies_call_from_threads_and_by_map():

@@ -99,8 +99,8 @@ def test_async_tasks_share_a_process():
 
 
 def test_calls_within_the_environment_do_not_block_it():
-    assert run(nested, 5, n=1) == 5
-    assert run(many_nested, 5, n=2) == 5
+    assert run(nested, 3, n=1) == 3
+    assert run(many_nested, 4, n=2) == 4
 
 
 def test_a_replica_that_dies_is_replaced():

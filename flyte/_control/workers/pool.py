@@ -58,7 +58,8 @@ class WorkerPool:
         self._loop = asyncio.get_running_loop()
         self._slots = Slots(workers, machine_bytes())
         self._book = Book()
-        self._shared = ReplicaSet(workers, math.inf)
+        # One more than bodies run at once, as a root mostly waits for its calls.
+        self._shared = ReplicaSet(workers + 1, math.inf)
         self._reusable: dict[object, ReplicaSet] = {}
         self._numbers = itertools.count()
         self._sweeping: dict[ReplicaSet, asyncio.Task[None]] = {}
@@ -78,7 +79,7 @@ class WorkerPool:
                 stream.flush()  # what was printed before comes before what workers print
         self._setup = self._settings(task)
         self._warden = Warden()
-        for _ in range(min(self._workers, MOST_WARMED)):
+        for _ in range(min(self._shared.least, MOST_WARMED)):
             self._start(self._shared)
 
     def _settings(self, task: TaskTemplate[Any, Any, Any]) -> dict[str, Any]:
