@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from flyte.remote._actions import Action as Action
     from flyte.remote._details import ActionDetails as ActionDetails
     from flyte.remote._identity import TimeFilter as TimeFilter
+    from flyte.remote._literals import PickledValue as PickledValue
+    from flyte.remote._literals import UnreadValue as UnreadValue
     from flyte.remote._runs import Run as Run
     from flyte.remote._runs import RunDetails as RunDetails
     from flyte.remote._values import ActionInputs as ActionInputs
@@ -21,9 +23,11 @@ _TABLE = {
     "ActionDetails": "flyte.remote._details",
     "ActionInputs": "flyte.remote._values",
     "ActionOutputs": "flyte.remote._values",
+    "PickledValue": "flyte.remote._literals",
     "Run": "flyte.remote._runs",
     "RunDetails": "flyte.remote._runs",
     "TimeFilter": "flyte.remote._identity",
+    "UnreadValue": "flyte.remote._literals",
 }
 _NO_CLIENT = "the control-plane client is not built yet"
 _MISSING = {
@@ -47,4 +51,14 @@ _MISSING = {
 
 __getattr__, __dir__ = lazy_face(__name__, _TABLE, _MISSING)
 
-__all__ = ["Action", "ActionDetails", "ActionInputs", "ActionOutputs", "Run", "RunDetails", "TimeFilter"]
+__all__ = [
+    "Action",
+    "ActionDetails",
+    "ActionInputs",
+    "ActionOutputs",
+    "PickledValue",
+    "Run",
+    "RunDetails",
+    "TimeFilter",
+    "UnreadValue",
+]

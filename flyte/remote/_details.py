@@ -209,7 +209,7 @@ class ActionDetails(SeenAction):
     async def inputs(self) -> ActionInputs:
         """The inputs; awaited in async code.
 
-        What only pickle could carry is not read, see :class:`flyte.remote._literals.PickledValue`; structures are
+        What only pickle could carry is not read, see :class:`flyte.remote.PickledValue`; structures are
         dataclasses made from their schema.
 
         :raises OSError: they were large, and their file is gone.

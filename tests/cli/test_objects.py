@@ -241,6 +241,18 @@ def test_a_reader_that_goes_away_early_is_no_failure_to_be_shown(flyte, folder, 
     assert "TASK" in done.stdout and "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
 
 
+def test_actions_whose_parent_was_not_written_in_time_are_shown_all_the_same(flyte, state_folder):
+    made(flyte, "cut")
+    with sqlite3.connect(state_folder / "local" / "journal.db") as file:  # as a kill in the first moment leaves it
+        file.execute("DELETE FROM action WHERE name = 'a0'")
+    file.close()
+    assert len(said(flyte("get", "action", "cut")).splitlines()) == 5
+    assert "work" in said(flyte("why", "cut"))
+    assert "x: " in said(flyte("get", "io", "cut", "draw"))
+    assert "run 'cut' had not begun an action" in refused(flyte("get", "io", "cut"))
+    assert "called by: " in said(flyte("get", "action", "cut", "draw"))
+
+
 # What went in and out ------------------------------------------------------------------------------------------------
 
 

@@ -568,6 +568,20 @@ def test_runs_of_one_chain_are_deleted_together():
     assert (count("run"), count("action")) == (0, 0)
 
 
+def test_what_people_said_to_a_run_goes_with_the_last_run_of_its_name():
+    named("twice").run(main, 1)
+    named("twice").run(main, 1)
+    with sqlite3.connect(journal_path()) as file:
+        file.execute("INSERT INTO signal VALUES ('twice', 'go', 'true', 1, 'me')")
+    file.close()
+    with History() as history:
+        latest, earlier = history.runs_named("twice")
+        delete_runs(history, [earlier])
+        assert Path(latest.base_dir) == Path(earlier.base_dir) and count("signal") == 1
+        delete_runs(history, [latest])
+    assert count("signal") == 0
+
+
 def test_a_deletion_that_fails_half_way_takes_nothing(monkeypatch):
     named("whole").run(makes_large, 300_000, "h")
     with History() as history:
