@@ -26,12 +26,12 @@ FLOORS = {
     "flyte._runtime": 9,
     "flyte._control": 8,
     "flyte.remote": 7,
+    "flyte.extras": 7,  # container tasks say on the wire how their values travel, and build their image
     "flyte.devbox": 7,
     "flyte._journal": 6,
     "flyte._wire": 6,
     "flyte._package": 6,
     "flyte.app": 6,
-    "flyte.extras": 6,
     "flyte.durable": 6,
     "flyte.v1": 6,
     "flyte._definition": 5,

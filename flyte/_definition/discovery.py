@@ -26,7 +26,8 @@ def discovery_version(task: TaskTemplate[Any, Any, Any], bundle: CodeBundle | No
     cache = task.cache
     assert isinstance(cache, Cache)  # normalised by the template
     if func is None:
-        return (cache.version_override or "") if cache.is_enabled() else ""
+        # A container task, for one, knows a version of itself.
+        return (cache.version_override if cache.is_enabled() else None) or getattr(task, "definition_version", "")
     parameters: VersionParameters[..., Any] = VersionParameters(func=func, image=None)
     if cache.is_enabled():
         try:

@@ -16,6 +16,8 @@ import flyte
 import flyte.models
 import flyte.notify
 from flyte.extend import AsyncFunctionTaskTemplate, TaskPluginRegistry, TaskTemplate
+from flyte.extras import ContainerTask
+from flyte.io import Dir, File
 from flyte.models import CodeBundle, NativeInterface, SerializationContext
 
 IMAGE = "example.com/team/app:1"
@@ -268,6 +270,13 @@ class Board:
         return f"https://example.com/{project}/{domain}/{run_name}/{rest['action_name']}"
 
 
+greeting = ContainerTask(
+    name="greeting", image=IMAGE, command=["/bin/sh", "-c", "echo {{.inputs.name}} > /var/outputs/said"],
+    arguments=["-n", "{{.inputs.n}}"], inputs={"name": str, "n": int, "notes": File}, outputs={"said": str, "all": Dir},
+    metadata_format="YAML", resources=flyte.Resources(cpu=1, memory="1Gi"), env_vars={"A": "b"}, retries=1,
+)  # fmt: skip
+flyte.TaskEnvironment.from_task("greetings", greeting)
+
 DEFINITIONS = {
     "plain": (plain, CONTEXT),
     "plain_from_pickle": (plain, PICKLED),
@@ -300,6 +309,7 @@ DEFINITIONS = {
         Raw(name="raw", interface=COUNTING, image=IMAGE, task_type="raw-container", cache="disable"),
         CONTEXT,
     ),
+    "container": (greeting, CONTEXT),
     "linked": (plain.override(links=(Board(),)), CONTEXT),
     "file_and_variable": (
         plain.override(secrets=flyte.Secret("k", mount=PurePosixPath("/etc/flyte/secrets"), as_env_var="KK")),
