@@ -289,15 +289,14 @@ class _Ticket:
             self._path.unlink(missing_ok=True)
             os.close(self._descriptor)
 
-    def draw(self) -> str:
-        """Its name; the names of later ones sort after it. Called under the lock of the folder."""
+    def draw(self, door: int) -> str:
+        """Its name; the names of later ones sort after it.
+
+        :param door: the locked file of the folder, which holds the number of the last ticket.
+        """
         if self._path is None:
-            counter = self._folder / "count"
-            try:
-                number = int(counter.read_text()) + 1
-            except (FileNotFoundError, ValueError):
-                number = 1
-            counter.write_text(str(number))
+            number = int(os.pread(door, 20, 0) or b"0") + 1
+            os.pwrite(door, b"%020d" % number, 0)
             self._path = self._folder / f"ticket-{number:020}"
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             _lock(self._descriptor)
@@ -313,7 +312,7 @@ def _take(folder: Path, most: int, ticket: _Ticket | None = None) -> int | None:
     try:
         if not _lock(door):  # held for well under a millisecond; the next look is soon enough
             return None
-        own = ticket.draw() if ticket is not None else None
+        own = ticket.draw(door) if ticket is not None else None
         names = sorted(os.listdir(folder))
         for name in names:
             if not name.startswith("ticket-"):
