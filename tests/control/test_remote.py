@@ -61,6 +61,7 @@ class Plane(ActionsServiceServicer):
         self.repeat = 1
         self.outcome: Any = None
         self.streams = 0
+        self.runs: list[asyncio.Task[None]] = []
 
     async def Enqueue(self, request, context):
         if self.refusals:
@@ -71,7 +72,7 @@ class Plane(ActionsServiceServicer):
             await context.abort(grpc.StatusCode.ALREADY_EXISTS, "it is there")
         self.started.append(name)
         await self.tell(action.action_id, WirePhase.ACTION_PHASE_QUEUED)
-        asyncio.create_task(self.run(action))
+        self.runs.append(asyncio.create_task(self.run(action)))
         return pb.EnqueueResponse()
 
     async def run(self, action):
