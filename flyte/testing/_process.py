@@ -130,6 +130,9 @@ class Process:
         )
         self._thread.start()
         if not self._moved.wait(STUCK_S):
+            self.cut = True
+            kill_writer(self.home)
+            self.clear()
             raise DeadlockError(f"the workflow is still busy after {STUCK_S:g} real seconds")
         if self.cut:
             kill_writer(self.home)

@@ -105,7 +105,6 @@ def simulate(
     :param equal: whether two results of the workflow are alike; ``==`` if not given.
     :returns: the seed of the first run.
     :raises SimulationError: a rule was broken; it says what happened, by which schedule, and how to repeat it.
-    :raises Exception: what an undisturbed run raises and is not the same each time.
     :raises TypeError: ``workflow`` is not a task.
     :raises ValueError: ``runs`` or ``crashes`` is out of range.
     """
@@ -270,6 +269,11 @@ class _Simulation:
         ]
         if smallest is not simulated:
             lines.append(f"a smaller schedule fails, too: {smallest.schedule}: {small_wrong.what}")
+            if smallest.schedule == Schedule():
+                lines.append(
+                    "so two undisturbed runs differ: decide by flyte.durable.time() and random(), not by others, "
+                    "and pass equal=... for results that differ by more than they mean, such as the paths of files"
+                )
         events = smallest.events
         lines.append("what happened:")
         if len(events) > _LINES:

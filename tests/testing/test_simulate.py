@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import re
 import threading
 import time
@@ -160,6 +161,16 @@ def test_a_result_that_depends_on_the_order():
     assert re.search(rf"simulate\(arrival_order, ..., seed={error.seed}, runs=1, crashes=0\)", str(error))
     again = failure_of(arrival_order, seed=error.seed, runs=1, crashes=0)
     assert str(again) == str(error)
+
+
+@env.task
+async def by_chance() -> float:
+    return random.random()
+
+
+def test_a_result_that_is_never_the_same_twice():
+    assert "so two undisturbed runs differ: decide by flyte.durable" in str(failure_of(by_chance, seed=1))
+    assert simulate(by_chance, seed=1, runs=5, equal=lambda a, b: True) == 1
 
 
 def test_an_effect_that_happens_twice_is_for_the_users_check():
