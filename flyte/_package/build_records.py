@@ -102,16 +102,6 @@ class BuildRecords:
         except OSError as error:
             logger.debug("builds are not remembered in %s: %s", path.parent, error)
 
-    def forget(self, uri: str) -> None:
-        """No longer believe what is known of an image."""
-        path = self._path(uri)
-        left = [asdict(one) for one in self._read(uri) if one.uri != uri]
-        try:
-            if path.exists():
-                path.write_text(json.dumps(left), encoding="utf-8")
-        except OSError as error:
-            logger.debug("%s: %s", path, error)
-
     def _path(self, uri: str) -> Path:
         repository = uri.rpartition(":")[0]
         return self._folder / f"{hashlib.sha256(repository.encode()).hexdigest()[:32]}.json"
