@@ -264,8 +264,7 @@ class RunJournal:
     async def recovered(self, record: Record, found: Found) -> None:
         """The action was taken from an earlier run."""
         self._end(record)
-        record.outputs = found.outputs
-        record.source = found.action
+        self._take_over(record, found)
         if found.below:
             record.below = {*(record.below or ()), *found.below}
             if record.parent is not None and record.parent.below is not None:
@@ -273,11 +272,17 @@ class RunJournal:
         record.phase = _RECOVERED
         await self.writer.commit(asyncio.get_running_loop(), record)
 
+    def _take_over(self, record: Record, found: Found) -> None:
+        record.outputs = found.outputs
+        record.source = found.action
+        digest = values.hash_of(found.outputs)
+        if digest is not None:
+            self.writer.put(_BIG, (digest, record.id))
+
     def recovered_soon(self, record: Record, found: Found) -> None:
         """:meth:`recovered` for a traced function, without waiting: it can be taken from there again."""
         self._end(record)
-        record.outputs = found.outputs
-        record.source = found.action
+        self._take_over(record, found)
         record.phase = _RECOVERED
         self._put_soon(record)
 
@@ -346,7 +351,7 @@ class RunJournal:
             return b""
         digest = values.hash_of(kept)
         if digest is not None:
-            self.writer.put("INSERT OR IGNORE INTO big VALUES (?, ?)", (digest, record.id))
+            self.writer.put(_BIG, (digest, record.id))
         return kept
 
     # Tasks ------------------------------------------------------------------------------------------------------------
@@ -385,6 +390,7 @@ class RunJournal:
 
 
 _SYNC_WAIT_S = 5.0
+_BIG = "INSERT OR IGNORE INTO big VALUES (?, ?)"
 _put: set[tuple[int, str]] = set()
 """Tasks that this process has written, by id and writer."""
 

@@ -27,7 +27,8 @@ def discovery_version(task: TaskTemplate[Any, Any, Any], bundle: CodeBundle | No
     assert isinstance(cache, Cache)  # normalised by the template
     if func is None:
         # A container task, for one, knows a version of itself.
-        return (cache.version_override if cache.is_enabled() else None) or getattr(task, "definition_version", "")
+        version: str = getattr(task, "definition_version", "")
+        return (cache.version_override if cache.is_enabled() else None) or version
     parameters: VersionParameters[..., Any] = VersionParameters(func=func, image=None)
     if cache.is_enabled():
         try:

@@ -1,6 +1,7 @@
 """Errors as the journal keeps them: JSON, without anything secret."""
 
 import json
+import os
 import traceback
 from typing import Any
 
@@ -9,10 +10,14 @@ from .redaction import redact
 _TRACEBACK_CHARACTERS = 20_000
 
 
+_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_EXAMPLES = os.path.join(_OWN, "_examples") + os.sep
+
+
 def fault_document(error: BaseException) -> str:
     """An error as JSON: ``type``, ``code``, ``kind``, ``message`` and ``traceback``."""
     message = str(error)
-    text = "".join(traceback.format_exception(error, limit=-30))
+    text = "".join(_without_own_frames(traceback.TracebackException.from_exception(error, limit=-60)).format())
     if len(text) > _TRACEBACK_CHARACTERS:
         text = "...\n" + text[-_TRACEBACK_CHARACTERS:]
     document: dict[str, Any] = {
@@ -23,3 +28,15 @@ def fault_document(error: BaseException) -> str:
         "traceback": redact(text),
     }
     return json.dumps(document, default=str)
+
+
+def _without_own_frames(told: traceback.TracebackException) -> traceback.TracebackException:
+    """``told`` as a reader wants it: their own code, without what lies between."""
+    link: traceback.TracebackException | None = told
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        kept = [f for f in link.stack if not f.filename.startswith(_OWN) or f.filename.startswith(_EXAMPLES)]
+        link.stack = traceback.StackSummary.from_list(kept)
+        link = link.__cause__ or link.__context__
+    return told

@@ -23,7 +23,7 @@ MIGRATIONS = (
     (
         (
             "CREATE TABLE run ("
-            " id INTEGER PRIMARY KEY, name TEXT NOT NULL, task TEXT NOT NULL, phase TEXT NOT NULL,"
+            " id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, task TEXT NOT NULL, phase TEXT NOT NULL,"
             " started_at REAL NOT NULL, ended_at REAL, project TEXT, domain TEXT, base_dir TEXT NOT NULL,"
             " recovered_from INTEGER,"
             " writer TEXT NOT NULL, pid INTEGER NOT NULL, host TEXT NOT NULL,"

@@ -1,6 +1,7 @@
 """Large inputs and outputs: files named by their content, so that equal values are kept once."""
 
 import os
+import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from flyte._core.home import home_dir
 from .schema import INLINE_BYTES
 
 _MARK = "sha256:"
+YOUNG_S = 60.0
 
 
 def keep(data: bytes) -> bytes | str:
@@ -20,7 +22,9 @@ def keep(data: bytes) -> bytes | str:
         return data
     digest = sha256(data).hexdigest()
     path = _path(digest)
-    if not path.exists():
+    try:
+        os.utime(path)  # a deletion that goes on elsewhere leaves alone what is as young as this
+    except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Nobody sees a file that is half written.
         partial = path.with_name(f"{digest}.{os.getpid()}-{os.urandom(4).hex()}")
@@ -54,8 +58,16 @@ def hash_of(kept: bytes | str | None) -> str | None:
 
 
 def remove(digest: str) -> None:
-    """Remove the file of a value that nothing refers to any more."""
-    _path(digest).unlink(missing_ok=True)
+    """Remove the file of a value that nothing refers to any more.
+
+    One that was kept a moment ago stays: whoever kept it may not have written yet that they did.
+    """
+    path = _path(digest)
+    try:
+        if time.time() - path.stat().st_mtime > YOUNG_S:
+            path.unlink()
+    except FileNotFoundError:
+        pass
 
 
 def _path(digest: str) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flyte._core.face import lazy_face
 
 if TYPE_CHECKING:
+    from flyte._journal.condition import Condition as Condition
     from flyte.remote._actions import Action as Action
     from flyte.remote._details import ActionDetails as ActionDetails
     from flyte.remote._identity import TimeFilter as TimeFilter
@@ -23,6 +24,7 @@ _TABLE = {
     "ActionDetails": "flyte.remote._details",
     "ActionInputs": "flyte.remote._values",
     "ActionOutputs": "flyte.remote._values",
+    "Condition": "flyte._journal.condition",
     "PickledValue": "flyte.remote._literals",
     "Run": "flyte.remote._runs",
     "RunDetails": "flyte.remote._runs",
@@ -33,7 +35,6 @@ _NO_CLIENT = "the control-plane client is not built yet"
 _MISSING = {
     "App": "apps is not built yet",
     "Artifact": _NO_CLIENT,
-    "Condition": "conditions is not built yet",
     "PartitionSchema": _NO_CLIENT,
     "Project": _NO_CLIENT,
     "Secret": _NO_CLIENT,
@@ -56,6 +57,7 @@ __all__ = [
     "ActionDetails",
     "ActionInputs",
     "ActionOutputs",
+    "Condition",
     "PickledValue",
     "Run",
     "RunDetails",
