@@ -6,6 +6,7 @@ the kills come at a random time, half at an instrumented point that the process 
 """
 
 import argparse
+import atexit
 import importlib.util
 import json
 import os
@@ -28,7 +29,12 @@ MOST_KILLS = 12
 """After so many kills a chain is left to end."""
 NOTHING_TO_RECOVER = 3
 
-_spec = importlib.util.spec_from_file_location("chaos_workflows", HERE / "workflows.py")
+# A copy, because recovery compares the source: somebody who edits it while a campaign goes on does not disturb it.
+_FOLDER = Path(tempfile.mkdtemp(prefix="flyte-chaos-program-"))
+atexit.register(shutil.rmtree, _FOLDER, True)
+_spec = importlib.util.spec_from_file_location(
+    "chaos_workflows", shutil.copy(HERE / "workflows.py", _FOLDER / "chaos_workflows.py")
+)
 assert _spec is not None and _spec.loader is not None
 workflows = importlib.util.module_from_spec(_spec)
 sys.modules["chaos_workflows"] = workflows
@@ -65,11 +71,27 @@ class Tally:
     seconds: float = 0.0
 
 
-def child(shape: str, home: Path, log: Path, name: str, recover_from: str | None, kill_at: int) -> None:
+@dataclass(frozen=True)
+class Manner:
+    """How processes of a campaign run.
+
+    :param crowd: how many chains go on at once, all with one journal.
+    :param workers: run bodies in so many worker processes, which outlive a killed one for a moment.
+    :param forgetful: recover nothing, which must be found out.
+    """
+
+    crowd: int = 1
+    workers: int | None = None
+    forgetful: bool = False
+
+
+def child(shape: str, home: Path, log: Path, name: str, recover_from: str | None, kill_at: int, manner: Manner) -> None:
     """One process: a run of the shape. Does not return."""
     code = 1
     try:
-        os.environ.update(FLYTE_HOME=str(home), CHAOS_KILL_AT=str(kill_at))
+        os.environ.update(
+            FLYTE_HOME=str(home), CHAOS_KILL_AT=str(kill_at), CHAOS_LOG=str(log), CHAOS_VICTIM=str(os.getpid())
+        )
         errors = os.open(log.with_suffix(".err"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         os.dup2(errors, 1)
         os.dup2(errors, 2)
@@ -78,7 +100,8 @@ def child(shape: str, home: Path, log: Path, name: str, recover_from: str | None
         from flyte.errors import RunRecoveryError
 
         try:
-            run = flyte.with_runcontext(name=name, recover_from=recover_from).run(workflows.SHAPES[shape])
+            context = flyte.with_runcontext(name=name, recover_from=recover_from, workers=manner.workers)
+            run = context.run(workflows.SHAPES[shape])
         except RunRecoveryError as error:
             print(error, flush=True)
             code = NOTHING_TO_RECOVER
@@ -98,6 +121,7 @@ def execute(
     log: Path,
     name: str,
     recover_from: str | None,
+    manner: Manner,
     kill_at: int = 0,
     after_s: float | None = None,
 ) -> tuple[int | None, float]:
@@ -107,7 +131,7 @@ def execute(
         lines.write(f"process {name} from {recover_from} kill_at={kill_at} after_s={after_s}\n")
     pid = os.fork()
     if pid == 0:
-        child(shape, home, log, name, recover_from, kill_at)
+        child(shape, home, log, name, recover_from, kill_at, manner)
     until = started + (LIMIT_S if after_s is None else after_s)
     while True:
         ended, status = os.waitpid(pid, os.WNOHANG)
@@ -165,9 +189,9 @@ class Undisturbed:
 
 
 def chain(
-    shape: str, seed: int, folder: Path, tally: Tally, normal: Undisturbed, crowd_home: Path | None, forgetful: bool
+    shape: str, seed: int, folder: Path, tally: Tally, normal: Undisturbed, crowd_home: Path | None, manner: Manner
 ) -> None:
-    """Kill and recover one run until it ends; ``forgetful``: start it anew instead, which must be found out."""
+    """Kill and recover one run until it ends."""
     chance = random.Random(seed)
     home, log = crowd_home or folder / "home", folder / "log"
     folder.mkdir()
@@ -184,10 +208,10 @@ def chain(
                 kill_at = chance.randint(1, normal.points)
         # In a crowd the last run is somebody else's.
         by_name = chance.random() < 0.5 or crowd_home is not None
-        known = [] if forgetful else list(names)
+        known = [] if manner.forgetful else list(names)
         while True:
             recover_from = None if not known else known[-1] if by_name else "last"
-            code, _ = execute(shape, home, log, name, recover_from, kill_at, after_s)
+            code, _ = execute(shape, home, log, name, recover_from, manner, kill_at, after_s)
             tally.processes += 1
             if code != NOTHING_TO_RECOVER:
                 break
@@ -211,13 +235,13 @@ def chain(
         return
 
 
-def measure(shape: str, folder: Path, tally: Tally) -> Undisturbed:
+def measure(shape: str, folder: Path, tally: Tally, manner: Manner) -> Undisturbed:
     """Run a shape twice without killing it."""
     home, log = folder / f"home-{shape}", folder / f"log-{shape}"
     longest_s = 0.0
     for i in range(2):
         log.unlink(missing_ok=True)
-        code, took_s = execute(shape, home, log, f"undisturbed-{i}", None)
+        code, took_s = execute(shape, home, log, f"undisturbed-{i}", None, manner)
         if code != 0:
             raise RuntimeError(f"{shape} does not end undisturbed: {log.with_suffix('.err').read_text()}")
         longest_s = max(longest_s, took_s)
@@ -227,13 +251,9 @@ def measure(shape: str, folder: Path, tally: Tally) -> Undisturbed:
     return Undisturbed(lines[-1], longest_s, 2 * sum(line.startswith(("ran", "seen")) for line in lines))
 
 
-def campaign(
-    kills: int, seed: int, shapes: list[str], keep: Path | None = None, crowd: int = 1, forgetful: bool = False
-) -> Tally:
-    """At least ``kills`` kills over the shapes in turn; chain ``i`` has seed ``seed + i``.
-
-    :param crowd: how many chains go on at once, all with one journal.
-    """
+def campaign(kills: int, seed: int, shapes: list[str], keep: Path | None, manner: Manner) -> Tally:
+    """At least ``kills`` kills over the shapes in turn; chain ``i`` has seed ``seed + i``."""
+    crowd = manner.crowd
     load()
     tally = Tally(seed)
     began = time.monotonic()
@@ -241,7 +261,7 @@ def campaign(
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="flyte-chaos-", dir=memory))
     try:
-        normal = {shape: measure(shape, folder, tally) for shape in shapes}
+        normal = {shape: measure(shape, folder, tally, manner) for shape in shapes}
         members = []
         for member in range(crowd):
             pid = os.fork() if crowd > 1 else 0
@@ -254,7 +274,7 @@ def campaign(
                 place = folder / str(seed + i)
                 already = len(tally.violations)
                 shared = folder / "shared" if crowd > 1 else None
-                chain(shape, seed + i, place, tally, normal[shape], shared, forgetful)
+                chain(shape, seed + i, place, tally, normal[shape], shared, manner)
                 if keep is not None and len(tally.violations) > already:
                     shutil.copytree(place, keep / place.name, dirs_exist_ok=True)
                 shutil.rmtree(place)
@@ -288,11 +308,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--keep", type=Path, help="a folder that gets the files of chains with violations")
     parser.add_argument("--crowd", type=int, default=1, help="how many chains go on at once, all with one journal")
+    parser.add_argument("--workers", type=int, help="run bodies in so many worker processes")
     parser.add_argument("--forgetful", action="store_true", help="recover nothing, to see that this is found out")
     given = parser.parse_args(arguments)
-    tally = campaign(
-        given.kills, given.seed, given.shape or list(workflows.SHAPES), given.keep, given.crowd, given.forgetful
-    )
+    manner = Manner(given.crowd, given.workers, given.forgetful)
+    tally = campaign(given.kills, given.seed, given.shape or list(workflows.SHAPES), given.keep, manner)
     document: dict[str, Any] = dict(vars(tally))
     print(json.dumps(document, indent=2))
     return 1 if tally.violations else 0

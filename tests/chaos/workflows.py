@@ -36,6 +36,8 @@ class Log:
     @classmethod
     def write(cls, line: str) -> None:
         cls.point()
+        if cls.descriptor < 0 and "CHAOS_LOG" in os.environ:  # a worker process
+            cls.open(os.environ["CHAOS_LOG"])
         if cls.descriptor >= 0:
             os.write(cls.descriptor, f"{line}\n".encode())
         cls.point()
@@ -44,7 +46,7 @@ class Log:
     def point(cls) -> None:
         cls.points += 1
         if cls.points == cls.kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(int(os.environ["CHAOS_VICTIM"]), signal.SIGKILL)  # the run's process, also from a worker
 
 
 async def seen(label: str, call: Awaitable[T]) -> T:
