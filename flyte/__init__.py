@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from flyte._core.face import lazy_face
 from flyte._core.version import VERSION
+from flyte._published import serve as _serve_private_paths
 
 if TYPE_CHECKING:
     from flyte._control.limits import limit
@@ -167,6 +168,7 @@ _MISSING = {
 }
 
 __getattr__, __dir__ = lazy_face(__name__, _TABLE, _MISSING)
+_serve_private_paths()
 
 __all__ = [
     "AMD_GPU",

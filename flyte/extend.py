@@ -7,6 +7,7 @@ from flyte._core.face import lazy_face
 if TYPE_CHECKING:
     from flyte._control.local import LocalController
     from flyte._core.controller import Controller, RecordedAction, Recorder
+    from flyte._core.lazy import lazy_module
     from flyte._definition.image_arguments import Architecture
     from flyte._definition.plugin import TaskPluginRegistry
     from flyte._definition.pod import PRIMARY_CONTAINER_DEFAULT_NAME
@@ -34,6 +35,7 @@ _TABLE = {
     "get_proto_extended_resources": "flyte._wire.resources",
     "get_proto_resources": "flyte._wire.resources",
     "is_initialized": "flyte._verbs.session",
+    "lazy_module": "flyte._core.lazy",
     "pod_spec_from_resources": "flyte._wire.resources",
 }
 
@@ -56,5 +58,6 @@ __all__ = [
     "get_proto_extended_resources",
     "get_proto_resources",
     "is_initialized",
+    "lazy_module",
     "pod_spec_from_resources",
 ]

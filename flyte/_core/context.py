@@ -56,6 +56,19 @@ class RawDataPath:
         pathlib.Path(local_folder).mkdir(parents=True, exist_ok=True)
         return cls(path=str(local_folder))
 
+    def get_random_remote_path(self, file_name: str | None = None) -> str:
+        """A new place below the path, where nothing is yet.
+
+        :param file_name: of what is put there; without it, the place itself is a file or folder.
+        :raises ValueError: the name leads out of the place.
+        """
+        import secrets
+
+        if file_name is not None and (file_name.startswith("/") or ".." in file_name.split("/") or not file_name):
+            raise ValueError(f"file_name={file_name!r} is no name of a file below a folder")
+        place = f"{self.path.rstrip('/')}/{secrets.token_hex(16)}"
+        return place if file_name is None else f"{place}/{file_name}"
+
 
 @dataclass(frozen=True, slots=True)
 class PathRewrite:
@@ -141,6 +154,9 @@ class TaskContext:
         "runner",
         "task_name",
     )
+
+    in_driver_literal_conversion = False
+    """Whether values are converted for a call that runs elsewhere; they always are where they are used."""
 
     def __init__(
         self,

@@ -9,8 +9,8 @@ from flyte.types import _transformer
 from flyte.types._frames.content import PARQUET
 
 if TYPE_CHECKING:
-    from flyteidl2.core.literals_pb2 import StructuredDataset, StructuredDatasetMetadata
-    from flyteidl2.core.types_pb2 import StructuredDatasetType
+    from flyteidl2.core.literals_pb2 import Literal, StructuredDataset, StructuredDatasetMetadata
+    from flyteidl2.core.types_pb2 import LiteralType, StructuredDatasetType
 
 T = TypeVar("T")
 DF = TypeVar("DF")
@@ -112,7 +112,10 @@ _Table = dict[type, dict[str, dict[str, Any]]]
 
 
 class DataFrameTransformerEngine:
-    """Where encoders and decoders of frames are registered; everything is a class method."""
+    """Where encoders and decoders of frames are registered, by class methods.
+
+    An instance converts frames, for a transformer of something that holds one.
+    """
 
     ENCODERS: ClassVar[_Table] = {}
     """class -> protocol -> format -> encoder; empty text stands for any."""
@@ -124,6 +127,27 @@ class DataFrameTransformerEngine:
     """class -> the protocol that is written to."""
     Renderers: ClassVar[dict[type, Any]] = {}
     """class -> what shows its frames in reports."""
+
+    def get_literal_type(self, t: Any) -> "LiteralType":
+        """The LiteralType of an annotation with a frame's class."""
+        from flyte.types._engine import codec_for
+
+        return codec_for(t).literal_type
+
+    async def to_literal(self, python_val: Any, python_type: Any, expected: "LiteralType") -> "Literal":
+        """The literal of a frame.
+
+        :raises TypeTransformerFailedError: the value is none of ``python_type``.
+        """
+        from flyte.types._engine import codec_for
+
+        return await codec_for(python_type).encode_async(python_val)
+
+    async def to_python_value(self, lv: "Literal", expected_python_type: Any) -> Any:
+        """The frame of a literal, as one of ``expected_python_type``."""
+        from flyte.types._engine import codec_for
+
+        return await codec_for(expected_python_type).decode_async(lv)
 
     @classmethod
     def register(
