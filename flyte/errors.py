@@ -24,7 +24,7 @@
     |   |-- GPUFaultUserError
     |   `-- ... packaging, deployment and lookup errors (see below)
     |-- RuntimeSystemError                    the platform or the SDK must act; retrying may help
-    |   |-- UnionRpcError                     a call to the control plane failed
+    |   |-- UnionRpcError <- Rpc...Error      a call to the control plane failed; one class a status
     |   `-- GPUFaultSystemError
     |-- RuntimeUnknownError                   it is not known who must act
     |-- InitializationError                   flyte.init() is missing or incomplete
@@ -421,7 +421,79 @@ class LogsNotYetAvailableError(BaseRuntimeError):
 
 
 class UnionRpcError(RuntimeSystemError):
-    """A call to the control plane failed."""
+    """A call to the control plane failed; :data:`RPC_ERRORS` has the class of each status.
+
+    :param code: name of the gRPC status, such as ``"UNAVAILABLE"``.
+    :param message: which call failed, why, and what to do.
+    """
+
+    acts: ErrorKind = "system"
+
+    def __init__(self, code: str, message: str, worker: str | None = None) -> None:
+        super().__init__(code, message, worker)
+        self.kind = self.acts
+
+
+class _RefusedRpcError(UnionRpcError):
+    acts = "user"
+
+
+class RpcInvalidArgumentError(_RefusedRpcError):
+    """The control plane refuses the request as it is."""
+
+
+class RpcNotFoundError(_RefusedRpcError):
+    """What was asked for is not there, or not to be seen with these credentials."""
+
+
+class RpcAlreadyExistsError(_RefusedRpcError):
+    """There is one of that name already."""
+
+
+class RpcPreconditionError(_RefusedRpcError):
+    """The thing is not in a state that allows the call."""
+
+
+class RpcPermissionDeniedError(_RefusedRpcError):
+    """These credentials may not do this."""
+
+
+class RpcUnauthenticatedError(_RefusedRpcError):
+    """There are no credentials, or the control plane does not take them."""
+
+
+class RpcThrottledError(UnionRpcError):
+    """The control plane asked to slow down for longer than the client waits."""
+
+
+class RpcTimeoutError(UnionRpcError, TimeoutError):
+    """No answer within the call's deadline."""
+
+
+class RpcUnavailableError(UnionRpcError):
+    """The control plane cannot be reached, or the connection broke."""
+
+
+class RpcUnimplementedError(UnionRpcError):
+    """The control plane does not have this call."""
+
+
+RPC_ERRORS: dict[str, type[UnionRpcError]] = {
+    "INVALID_ARGUMENT": RpcInvalidArgumentError,
+    "DEADLINE_EXCEEDED": RpcTimeoutError,
+    "NOT_FOUND": RpcNotFoundError,
+    "ALREADY_EXISTS": RpcAlreadyExistsError,
+    "PERMISSION_DENIED": RpcPermissionDeniedError,
+    "RESOURCE_EXHAUSTED": RpcThrottledError,
+    "FAILED_PRECONDITION": RpcPreconditionError,
+    "ABORTED": RpcPreconditionError,
+    "OUT_OF_RANGE": RpcInvalidArgumentError,
+    "UNIMPLEMENTED": RpcUnimplementedError,
+    "UNAVAILABLE": RpcUnavailableError,
+    **dict.fromkeys(("CANCELLED", "UNKNOWN", "INTERNAL", "DATA_LOSS"), UnionRpcError),
+    "UNAUTHENTICATED": RpcUnauthenticatedError,
+}
+"""gRPC status -> the one exception for it."""
 
 
 # A user's exception at a task's boundary ----------------------------------------------------------------------------
