@@ -1,4 +1,4 @@
-"""Flyte: write workflows in plain Python, and run them in your own process.
+"""Flyte: write workflows in plain Python, and run them here or on a control plane.
 
 The map of the house, from the ground up (an import goes down or stays in its room):
 
@@ -6,16 +6,23 @@ The map of the house, from the ground up (an import goes down or stays in its ro
 ``errors``            every exception, with its tree
 ``_core``             identity, interface, context, the controller seam; standard library only
 ``syncify``           one sync face over async code
+``config``            configuration: files, environment, and where each value came from
 ``storage``           files and objects by URI: local, S3, Google Cloud, Azure, memory
 ``types``             the type engine: Python values to and from Flyte literals
 ``report``            the page that a task fills while it runs
 ``_definition``       what a user declares: environments, tasks, images, resources, policies, map and trace
-``io``                File and Dir: big values, passed by reference
-``_package``          which files travel, and the archive they travel in
+``io``                File, Dir, DataFrame, Checkpoint: big values, passed by reference
+``durable``           time, chance and sleeps that are the same when a task runs again
+``extras``            kinds of tasks built on the definition: any container image as a task
+``_package``          which files travel, the archive they travel in, images and what builds them
 ``_wire``             definitions in the words of flyteidl2
-``_control``          how a call becomes work: boundary, attempt, the local controller
-``_verbs``            init and run: where definitions, controllers and sessions meet
-``cli``               the ``flyte`` command
+``_journal``          the history of runs, in one SQLite file
+``remote``            runs and actions as objects; the channel to a control plane
+``devbox``            the embedded control plane of one machine
+``_control``          how a call becomes work: boundary, attempt, the controllers, workers, recovery, cache, limits
+``_runtime``          ``a0``, the program of a task's container
+``_verbs``            init, run, rerun, build, plan: where definitions, controllers and sessions meet
+``cli``, ``testing``  the ``flyte`` command; what tests of workflows need
 ====================  ==============================================================================================
 
 This module, ``flyte.extend``, ``flyte.models``, ``flyte.types``, ``flyte.report``, ``flyte.io`` and ``flyte.storage``
