@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         TriggerTime,
     )
     from flyte._package.image_build import ImageBuild
+    from flyte._verbs.connect import init_from_api_key, init_from_config, init_in_cluster, init_passthrough
     from flyte._verbs.deploy import deploy
     from flyte._verbs.prepare import build, build_images
     from flyte._verbs.rerun import rerun
@@ -147,6 +148,10 @@ _TABLE = {
     "get_custom_context": "flyte._core.context",
     "group": "flyte._core.context",
     "init": "flyte._verbs.session",
+    "init_from_api_key": "flyte._verbs.connect",
+    "init_from_config": "flyte._verbs.connect",
+    "init_in_cluster": "flyte._verbs.connect",
+    "init_passthrough": "flyte._verbs.connect",
     "is_control_plane_available": "flyte._verbs.session",
     "latest_checkpoint": "flyte.io._checkpoint",
     "limit": "flyte._control.limits",
@@ -163,10 +168,6 @@ _TABLE = {
 # Documented names whose rooms are still to be built: they say so instead of looking finished.
 _MISSING = {
     "AppHandle": "apps is not built yet",
-    "init_from_api_key": "the control-plane client is not built yet",
-    "init_from_config": "the control-plane client is not built yet",
-    "init_in_cluster": "the control-plane client is not built yet",
-    "init_passthrough": "the control-plane client is not built yet",
     "load_interactive_ctx": "the control-plane client is not built yet",
     "load_plugin_config": "packaging is not built yet",
     "run_python_script": "packaging is not built yet",
@@ -227,6 +228,10 @@ __all__ = [
     "get_custom_context",
     "group",
     "init",
+    "init_from_api_key",
+    "init_from_config",
+    "init_in_cluster",
+    "init_passthrough",
     "is_control_plane_available",
     "latest_checkpoint",
     "limit",

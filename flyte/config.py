@@ -461,7 +461,18 @@ def auto(config_file: str | Path | ConfigFile | None = None) -> Config:
 
     :raises InitializationError: the file does not exist or cannot be read, or a value has the wrong form.
     """
-    file = get_config_file(config_file)
+    return _read(get_config_file(config_file))
+
+
+def from_environment() -> Config:
+    """The configuration of the environment alone, whatever files there are; see :func:`auto`.
+
+    :raises InitializationError: a value has the wrong form.
+    """
+    return _read(None)
+
+
+def _read(file: ConfigFile | None) -> Config:
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
     for setting in SETTINGS:

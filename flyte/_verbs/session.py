@@ -1,14 +1,19 @@
 """The session: what ``flyte.init`` sets for the process."""
 
 import os
+import sys
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flyte._core import log
 from flyte._core.ambient import Ambient
 from flyte._core.context import current
 from flyte.errors import InitializationError
+
+if TYPE_CHECKING:
+    from flyte.remote._connection import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,7 @@ class Session:
 
 
 _session: Ambient[Session] = Ambient("flyte_session")
+_lock = threading.Lock()
 
 
 def init(
@@ -101,9 +107,27 @@ def init(
     :param storage: credentials and options of the object store, such as ``flyte.storage.S3(...)``.
     :param local_persistence: whether runs in this process are remembered in the journal of the state folder, so that
         they can be looked at and recovered; default True, unless ``FLYTE_JOURNAL=off``.
-    :param endpoint: a control plane; not used by runs in this process.
+    :param org: organization; the first label of the endpoint's host if that has more than two.
+    :param endpoint: a control plane: ``host``, ``host:port``, or either after ``dns:///``, ``http://`` or ``https://``.
+        It is connected to when it is first needed, and not used by runs in this process.
+    :param headless: there is no browser: log in with a code on another device.
+    :param insecure: plain text, without TLS and without any credentials.
+    :param insecure_skip_verify: trust whatever certificate the server shows.
+    :param ca_cert_file_path: PEM file of the authorities to trust instead of the system's.
+    :param auth_type: ``Pkce``, ``ClientSecret``, ``ExternalCommand``, ``DeviceFlow``, ``Passthrough`` or ``None``.
+    :param command: words of a command that prints a token (ExternalCommand).
+    :param proxy_command: words of a command that prints a token for a proxy in front of the control plane.
+    :param api_key: has the endpoint, the organization and the credentials of a client in one text.
+    :param client_id: id of this client; the server says it if not given.
+    :param client_credentials_secret: secret of this client; with it, the way to authenticate is ClientSecret.
+    :param rpc_retries: extra attempts of a call that failed for a reason that may pass.
+    :param http_proxy_url: proxy of every connection.
+    :param disable_keyring: keep tokens in a file, not in the keyring of the operating system.
+    :param scopes: to ask for; the server says them if not given.
     :raises NotImplementedError: an option that this version does not have.
     :raises TypeError: an option of the wrong type.
+    :raises ValueError: an endpoint or a way to authenticate that does not exist.
+    :raises InitializationError: an API key that cannot be read.
     """
     log.configure(log_level, log_format, user_log_level, reset_root_logger)
     missing = {
@@ -116,19 +140,45 @@ def init(
     for name, value in {"org": org, "project": project, "domain": domain, "endpoint": endpoint}.items():
         if value is not None and not isinstance(value, str):
             raise TypeError(f"flyte.init({name}=...) takes a string, but got {type(value).__name__} {value!r}")
+    if auth_client_config is not None:
+        raise NotImplementedError("auth_client_config is not available; give client_id and scopes instead")
+    connection = None
+    if endpoint or api_key:
+        from .connect import make_connection
+
+        connection = make_connection(
+            endpoint=endpoint,
+            org=org,
+            project=project,
+            domain=domain,
+            headless=headless,
+            insecure=insecure,
+            insecure_skip_verify=insecure_skip_verify,
+            ca_cert_file_path=ca_cert_file_path,
+            auth_type=auth_type,
+            command=command,
+            proxy_command=proxy_command,
+            api_key=api_key,
+            client_id=client_id,
+            client_credentials_secret=client_credentials_secret,
+            rpc_retries=rpc_retries,
+            http_proxy_url=http_proxy_url,
+            disable_keyring=disable_keyring,
+            scopes=scopes,
+        )
     if storage is not None:
         from flyte.storage._config import Storage, configured
 
         if not isinstance(storage, Storage):
             raise TypeError(f"flyte.init(storage=...) takes a flyte.storage.Storage, but got {storage!r}")
         configured.set_default(storage)
-    _session.set_default(
+    _set(
         Session(
-            org=org,
+            org=org or (connection.org if connection is not None else None),
             project=project,
             domain=domain,
             root_dir=Path(root_dir) if root_dir is not None else None,
-            endpoint=endpoint,
+            endpoint=str(connection.endpoint) if connection is not None else None,
             insecure=insecure,
             api_key=api_key,
             storage=storage,
@@ -137,8 +187,20 @@ def init(
             images=images,
             sync_local_sys_paths=sync_local_sys_paths,
             local_persistence=local_persistence,
-        )
+        ),
+        connection,
     )
+
+
+def _set(new: Session, connection: "Connection | None") -> None:
+    """Both at once, so that calls of several threads do not mix."""
+    with _lock:
+        _session.set_default(new)
+        # Where nobody has ever asked for a control plane, there is nothing to forget, and nothing to load.
+        if connection is not None or "flyte.remote._connection" in sys.modules:
+            from flyte.remote._connection import configured
+
+            configured.set_default(connection)
 
 
 async def _init_aio(*args: Any, **kwargs: Any) -> None:
@@ -186,5 +248,6 @@ def _configured(name: str) -> str:
 
 
 def is_control_plane_available() -> bool:
-    """Whether this process can talk to a control plane; always False, because this version runs tasks here only."""
-    return False
+    """Whether a control plane is configured; it is not asked whether it answers."""
+    connections = sys.modules.get("flyte.remote._connection")
+    return connections is not None and connections.configured.get() is not None

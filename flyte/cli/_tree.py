@@ -1,6 +1,7 @@
 """The commands of ``flyte``, by name: each is imported when it is called for, and only then.
 
-A command is a module of this package with a function ``command()``, which makes it; one line here adds it.
+A command is a module of this package with a function ``command()``, which makes it; one line here adds it. Installed
+packages add others, see `_plugins`.
 """
 
 from importlib import import_module
@@ -23,6 +24,7 @@ COMMANDS = {
     "get": ("_objects", "Show runs, actions, inputs and outputs, log lines and reports."),
     "why": ("_why", "Say why something ran, was not run, waits or failed."),
     "delete": ("_deletion", "Delete runs and their data."),
+    "whoami": ("_whoami", "Show who you are to the control plane."),
     "signal": ("_signal", "Answer a condition that a run waits for."),
 }
 
@@ -35,13 +37,17 @@ class Tree(TextGroup):
         self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # names alone, for "did you mean"
 
     def list_commands(self, ctx: "Context") -> list[str]:
-        """Names of all commands, in the order of the table."""
-        return list(COMMANDS)
+        """Names of all commands, in the order of the table; then those of installed packages."""
+        from ._plugins import plugin_names
+
+        return list(dict.fromkeys([*COMMANDS, *plugin_names()]))
 
     def get_command(self, ctx: "Context", cmd_name: str) -> "Command | None":
         """The command called ``cmd_name``."""
         if cmd_name not in COMMANDS:
-            return None
+            from ._plugins import plugin_command
+
+            return plugin_command(ctx, cmd_name)
         made: Command = import_module(f".{COMMANDS[cmd_name][0]}", __package__).command()
         made.name = cmd_name
         return made
@@ -50,3 +56,6 @@ class Tree(TextGroup):
         """The list of commands, without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, said) for name, (_, said) in COMMANDS.items()])
+        if more := [name for name in self.list_commands(ctx) if name not in COMMANDS]:
+            with formatter.section("Commands of installed packages"):
+                formatter.write_dl([(name, "") for name in more])

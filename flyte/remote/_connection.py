@@ -44,6 +44,7 @@ class Connection:
     :param retries: extra attempts of a call that failed for a reason that may pass.
     :param org: default organization.
     :param client_secret: of client credentials.
+    :param console_endpoint: host of the web console, if it differs.
     :param headless: no browser: the device flow instead of PKCE.
     """
 
@@ -59,6 +60,7 @@ class Connection:
     client_secret: str | None = field(default=None, repr=False)
     scopes: tuple[str, ...] = ()
     audience: str | None = None
+    console_endpoint: str | None = None
     headless: bool = False
     disable_keyring: bool = False
     retries: int = 3
