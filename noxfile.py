@@ -55,7 +55,13 @@ def chaos(session: nox.Session) -> None:
     """Kill processes at 1,000 random moments and recover their runs: `nox -s chaos -- --kills 10000 --seed 7`."""
     python = development(session)
     for arguments in (
-        [session.posargs] if session.posargs else [["--kills", "1000"], ["--kills", "500", "--crowd", "8"]]
+        [session.posargs]
+        if session.posargs
+        else [
+            ["--kills", "1000"],
+            ["--kills", "500", "--crowd", "8"],
+            ["--kills", "40", "--workers", "2"],
+        ]
     ):
         run(session, python, "tests/chaos/kill.py", *arguments)
 

@@ -1,10 +1,13 @@
-"""Secrets that a task asks for: which, and where its body finds them. Never their values."""
+"""Secrets that a task asks for: which, where its body finds them, and where they are looked for on this machine."""
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TypeAlias
+
+from flyte._core.home import home_dir
 
 MOUNT_DIR = "/etc/flyte/secrets"
 """The only folder that a control plane mounts secrets into (wire-protocol section 5.2)."""
@@ -111,3 +114,33 @@ def _secret(one: object) -> Secret:
     if isinstance(one, str):
         return Secret(key=one)
     raise TypeError(f"secrets takes keys and flyte.Secret values, got a {type(one).__name__}")
+
+
+def value_here(secret: Secret) -> str | None:
+    """The value of a secret on this machine; None if it is nowhere.
+
+    It is looked for, in this order: in the environment under the variable it is asked as, under its default name, and
+    under either with the prefix ``FLYTE_SECRETS_ENV_PREFIX``; then in the files ``<group>/<key>`` or ``<key>`` below
+    ``FLYTE_SECRETS_DEFAULT_DIR`` and below ``$FLYTE_HOME/secrets`` (default ``~/.flyte/secrets``).
+    """
+    prefix = os.environ.get("FLYTE_SECRETS_ENV_PREFIX", "")
+    default = Secret(key=secret.key, group=secret.group).env_var_name
+    for name in (secret.env_var_name, default):
+        for candidate in (name, prefix + name):
+            value = os.environ.get(candidate)
+            if value is not None:
+                return value
+    for path in (Path(os.environ.get("FLYTE_SECRETS_DEFAULT_DIR", MOUNT_DIR)) / _relative(secret), file_here(secret)):
+        if path.is_file():
+            return path.read_text(encoding="utf-8").rstrip("\n")
+    return None
+
+
+def file_here(secret: Secret) -> Path:
+    """The file in the user's state folder that a secret may be written to."""
+    return home_dir() / "secrets" / _relative(secret)
+
+
+def _relative(secret: Secret) -> Path:
+    # A key is a plain name, so that it cannot climb out of the folder.
+    return Path(*[Path(part).name for part in (secret.group, secret.key) if part])

@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from flyte._core.home import home_dir
 from flyte._definition.layers import files_below
-from flyte._definition.secret import MOUNT_DIR, Secret
+from flyte._definition.secret import Secret, file_here, value_here
 from flyte.errors import ImageBuildError
 
 from .dockerfile import Recipe, Source, secret_id
@@ -68,39 +67,21 @@ def build_folder(recipe: Recipe, secrets: Mapping[str, str]) -> Iterator[BuildFo
 def read_secrets(recipe: Recipe) -> dict[str, str]:
     """The values of the secrets that a build needs, by id.
 
-    Each is looked for as in a run on this machine: in the environment variable of its name, then in the files
-    ``<group>/<key>`` or ``<key>`` below ``/etc/flyte/secrets`` and below ``$FLYTE_HOME/secrets``.
+    Each is looked for as in a run on this machine, see :func:`flyte._definition.secret.value_here`.
 
     :raises flyte.errors.ImageBuildError: one is nowhere.
     """
     found = {}
     for secret in recipe.secrets:
-        value = _value_of(secret)
+        value = value_here(secret)
         if value is None:
             default = Secret(key=secret.key, group=secret.group, as_env_var=secret.as_env_var)
             raise ImageBuildError(
                 f"secret {secret.key!r}, which building the image needs, is not set on this machine: set the "
-                f"environment variable {default.env_var_name} or write it to {home_dir() / 'secrets' / _place(secret)}"
+                f"environment variable {default.env_var_name} or write it to {file_here(secret)}"
             )
         found[secret_id(secret)] = value
     return found
-
-
-def _value_of(secret: Secret) -> str | None:
-    names = [secret.env_var_name, (f"{secret.group}_" if secret.group else "") + secret.key]
-    for name in (names[0], names[1].replace("-", "_").upper()):
-        if (value := os.environ.get(name)) is not None:
-            return value
-    for folder in (Path(os.environ.get("FLYTE_SECRETS_DEFAULT_DIR", MOUNT_DIR)), home_dir() / "secrets"):
-        path = folder / _place(secret)
-        if path.is_file():
-            return path.read_text(encoding="utf-8").rstrip("\n")
-    return None
-
-
-def _place(secret: Secret) -> Path:
-    # A key is a plain name, so that it cannot climb out of the folder.
-    return Path(*[Path(part).name for part in (secret.group, secret.key) if part])
 
 
 def _bring(source: Source, context: Path) -> None:

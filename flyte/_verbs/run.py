@@ -4,68 +4,23 @@ import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Literal, NoReturn, Self, TypeVar, cast
+from typing import Any, Generic, Literal, NoReturn, TypeVar, cast
 
 from flyte._core import log
 from flyte._core.clock import Clock
 from flyte._core.context import Mode
 from flyte._core.controller import Controller, Recorder
-from flyte._core.face import nearest
 from flyte._core.home import home_dir
 from flyte._core.identity import ROOT_ACTION, ActionID, ActionPhase, check_run_name, random_run_name
 from flyte._core.loop import run_blocking
 from flyte._definition.task import F, P, R, TaskTemplate
+from flyte.remote._values import ActionOutputs
 from flyte.syncify import syncify
 
 from .home import hide_own_frames, run_here
 from .session import session
 
 V = TypeVar("V")
-
-
-class ActionOutputs(tuple[Any, ...]):
-    """The results of an action: a tuple that also knows the results' names.
-
-    ``outputs[0]``, ``outputs.o0`` and ``outputs.named_outputs["o0"]`` are the same value; ``outputs.value`` is the only
-    one. It equals and unpacks like a plain tuple. A task without results gives ``(None,)``.
-    """
-
-    _names: tuple[str, ...]
-
-    def __new__(cls, values: tuple[Any, ...], names: tuple[str, ...]) -> Self:
-        made = super().__new__(cls, values)
-        made._names = names
-        return made
-
-    def __getnewargs__(self) -> tuple[Any, ...]:
-        return tuple(self), self._names
-
-    @property
-    def named_outputs(self) -> dict[str, Any]:
-        """Name -> value."""
-        return dict(zip(self._names, self, strict=True))
-
-    @property
-    def value(self) -> Any:
-        """The value of the only result.
-
-        :raises ValueError: there are several.
-        """
-        if len(self) != 1:
-            raise ValueError(f"the task has {len(self)} results ({', '.join(self._names)}); name the one you want")
-        return self[0]
-
-    def __getattr__(self, name: str) -> Any:
-        names = self.__dict__.get("_names", ())
-        if name in names:
-            return self[names.index(name)]
-        # o0, o1, ... also name the results of a NamedTuple by position.
-        if name[:1] == "o" and name[1:].isdigit() and int(name[1:]) < len(names):
-            return self[int(name[1:])]
-        raise AttributeError(f"no result {name!r}{nearest(name, list(names))}")
-
-    def __repr__(self) -> str:
-        return f"ActionOutputs({', '.join(f'{name}={value!r}' for name, value in self.named_outputs.items())})"
 
 
 @dataclass(eq=False)
@@ -122,26 +77,41 @@ class Runner:
     disable_run_cache: bool = False
     env_vars: Mapping[str, str] | None = None
     custom_context: Mapping[str, str] | None = None
-    interactive_mode: bool = False
+    interactive_mode: bool | None = None
     controller: Controller | None = None
     recorder: Recorder | None = None
     recover_from: str | None = None
     workers: int | None = None
     clock: Clock | None = None
     """The time that the run sees; None for the system's."""
+    # What says how a control plane runs it, and means nothing in this process.
+    service_account: str | None = None
+    copy_style: str = "loaded_modules"
+    copy_bundle_to: pathlib.Path | None = None
+    labels: Mapping[str, str] | None = None
+    annotations: Mapping[str, str] | None = None
+    interruptible: bool | None = None
+    queue: str | None = None
+    max_action_concurrency: int | None = None
+    cache_lookup_scope: str = "global"
+    logging: Mapping[str, str] = field(default_factory=dict)
 
     async def start(self, task: TaskTemplate[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run[Any]:
-        """Start a run of ``task`` on this event loop and wait for its end."""
-        if not isinstance(task, TaskTemplate):
-            _refuse_task(task)
+        """Start a run of ``task``: on this event loop, and wait for its end; or elsewhere, and give its handle."""
         configured = session()
-        mode = self.mode or ("remote" if configured.endpoint else "local")
-        if mode != "local":
-            why = "" if self.mode else f" (the default, because flyte.init got endpoint={configured.endpoint!r})"
+        mode = self.mode or ("remote" if configured.endpoint or is_configured() else "local")
+        if not isinstance(task, TaskTemplate):
+            task = await _fetched(task, mode)
+        if mode == "hybrid":
             raise NotImplementedError(
-                f"mode={mode!r}{why} is not available in this version of flyte, which runs tasks in this process; "
-                "use flyte.with_runcontext(mode='local')"
+                "mode='hybrid' is not available in this version of flyte; use 'local' or 'remote'"
             )
+        if mode == "remote":
+            from .away import run_away
+
+            self._refuse_here()
+            # Its type is that of a run in this process, whose attributes and methods it has too.
+            return cast(Run[Any], await run_away(self, task, args, kwargs))
         name = self.name or random_run_name()
         base = self.run_base_dir or str(home_dir() / "local" / "runs" / name)
         settings: dict[str, Any] = {
@@ -153,7 +123,7 @@ class Runner:
             "raw_data_path": self.raw_data_path or f"{base}/raw",
             "run_base_dir": base,
             "env_vars": self.env_vars or {},
-            "interactive_mode": self.interactive_mode,
+            "interactive_mode": bool(self.interactive_mode),
             "disable_run_cache": self.disable_run_cache,
             "overwrite_cache": self.overwrite_cache,
         }
@@ -182,6 +152,28 @@ class Runner:
         )
         return Run(name, base, ActionPhase.SUCCEEDED, result, tuple(task.interface.outputs), action)
 
+    def _refuse_here(self) -> None:
+        given = {
+            "controller": self.controller,
+            "recorder": self.recorder,
+            "recover_from": self.recover_from,
+            "workers": self.workers,
+            "clock": self.clock,
+        }
+        for option, value in given.items():
+            if value is not None:
+                raise ValueError(
+                    f"{option}= is for runs on this machine, and this one is for a control plane; leave it out, or say "
+                    "mode='local'"
+                )
+
+
+def is_configured() -> bool:
+    """Whether a control plane is configured for this process."""
+    from flyte.remote._connection import configured
+
+    return configured.get() is not None
+
 
 class _RunMethod:
     """Gives ``Runner.run`` its ``.aio``, typed like the task."""
@@ -190,7 +182,8 @@ class _RunMethod:
         self._runner = runner
 
     def __call__(self, task: TaskTemplate[P, R, F], *args: P.args, **kwargs: P.kwargs) -> Run[R]:
-        """Run ``task`` and wait for its end; from async code, await ``.aio(...)`` instead.
+        """Run ``task`` here and wait for its end, or start it on a control plane and give the run's handle, a
+        :class:`flyte.remote.Run`; from async code, await ``.aio(...)`` instead.
 
         :raises TypeError: not a task; an argument of the wrong type, unknown or given twice.
         :raises ValueError: a required argument is missing.
@@ -203,7 +196,7 @@ class _RunMethod:
             raise
 
     async def aio(self, task: TaskTemplate[P, R, F], *args: P.args, **kwargs: P.kwargs) -> Run[R]:
-        """The same for async code; the run is on this event loop and ends with it."""
+        """The same for async code; a run in this process is on this event loop and ends with it."""
         return await self._runner.start(task, args, kwargs)
 
 
@@ -263,9 +256,19 @@ def with_runcontext(
         crashes takes nothing else with it; None for this process. Bodies then run within their ``resources``, and a
         ``ReusePolicy`` is in force.
 
-    ``service_account``, ``copy_style``, ``labels``, ``annotations``, ``interruptible``, ``queue``,
-    ``max_action_concurrency``,
-    ``cache_lookup_scope`` and ``preserve_original_types`` say how a control plane runs it and mean nothing here.
+    The other options say how a control plane runs it, and mean nothing for a run in this process:
+
+    :param copy_style: which code travels: ``"loaded_modules"``, ``"all"``, or ``"none"``, which needs a ``version``.
+    :param copy_bundle_to: a folder that gets a copy of the code that travels.
+    :param interactive_mode: send the pickled task instead of the project; default if the task is in no file.
+    :param overwrite_cache: run what is cached, and cache it anew.
+    :param service_account: that pods run as.
+    :param labels: of the run.
+    :param annotations: of the run's pods.
+    :param interruptible: whether machines may be used that can be taken away.
+    :param queue: that the run is sent to.
+    :param max_action_concurrency: how many of its actions run at once.
+    :param cache_lookup_scope: ``"global"`` or ``"project-domain"``.
 
     :raises ValueError: an unknown mode or a name that a control plane would refuse.
     :raises TypeError: a controller or a dict of the wrong type.
@@ -277,7 +280,8 @@ def with_runcontext(
         check_run_name(name)
     if controller is not None and not isinstance(controller, Controller):
         raise TypeError(f"controller takes a flyte.extend.Controller, but got {type(controller).__name__}")
-    for option, strings in {"env_vars": env_vars, "custom_context": custom_context}.items():
+    texts = {"env_vars": env_vars, "custom_context": custom_context, "labels": labels, "annotations": annotations}
+    for option, strings in texts.items():
         for key, value in (strings or {}).items():
             if not isinstance(value, str):
                 raise TypeError(f"{option}[{key!r}] takes a string, but got {type(value).__name__} {value!r}")
@@ -289,11 +293,12 @@ def with_runcontext(
         raise ValueError(f"workers={workers} is for runs on this machine, not for mode={mode!r}; leave one of them out")
     if recover_from is not None and (not isinstance(recover_from, str) or not recover_from):
         raise TypeError(f"recover_from takes the name of a run or 'last', but got {recover_from!r}")
-    if max_action_concurrency is not None:
+    if max_action_concurrency is not None and mode == "local":
         log.logger.warning("max_action_concurrency=%r limits runs on a control plane only", max_action_concurrency)
+    if cache_lookup_scope not in ("global", "project-domain", "project_domain"):
+        raise ValueError(f"cache_lookup_scope={cache_lookup_scope!r} is not known; use 'global' or 'project-domain'")
     missing = {
         "dry_run": dry_run,
-        "copy_bundle_to": copy_bundle_to,
         "notifications": notifications,
         "debug": debug,
         "tracked": tracked,
@@ -318,13 +323,34 @@ def with_runcontext(
             disable_run_cache=disable_run_cache,
             env_vars=env_vars,
             custom_context=custom_context,
-            interactive_mode=bool(interactive_mode),
+            interactive_mode=interactive_mode,
             controller=controller,
             recorder=recorder,
             recover_from=recover_from,
             workers=workers,
+            service_account=service_account,
+            copy_style=copy_style,
+            copy_bundle_to=copy_bundle_to,
+            labels=labels,
+            annotations=annotations,
+            interruptible=interruptible,
+            queue=queue,
+            max_action_concurrency=max_action_concurrency,
+            cache_lookup_scope=cache_lookup_scope,
+            logging=_logging(log_level, log_format, user_log_level, reset_root_logger),
         )
     )
+
+
+def _logging(
+    log_level: int | None, log_format: str | None, user_log_level: int | None, reset_root_logger: bool
+) -> dict[str, str]:
+    """What was said of logging, as the variables that a container reads."""
+    said = {"LOG_LEVEL": log_level, "LOG_FORMAT": log_format, "USER_LOG_LEVEL": user_log_level}
+    found = {name: str(value) for name, value in said.items() if value is not None}
+    if reset_root_logger:
+        found["FLYTE_RESET_ROOT_LOGGER"] = "1"
+    return found
 
 
 class RunContext:
@@ -335,6 +361,24 @@ class RunContext:
 
 
 run = _RunMethod(Runner())
+
+
+async def _fetched(task: object, mode: Mode) -> Any:
+    """The details of a deployed task, as ``flyte.remote.Task.get`` names it.
+
+    :raises TypeError: something else, or a run of it in this process.
+    """
+    if type(task).__module__ != "flyte.remote._tasks":  # which is imported only by who uses it
+        _refuse_task(task)
+    if mode != "remote":
+        raise TypeError(f"{task!r} is deployed on a control plane and runs there only; use mode='remote'")
+    from flyte.remote._tasks import LazyTask, TaskDetails
+
+    if isinstance(task, LazyTask):
+        return await task.fetch.aio()
+    if not isinstance(task, TaskDetails):
+        _refuse_task(task)
+    return task
 
 
 def _refuse_task(task: object) -> NoReturn:

@@ -19,7 +19,8 @@ class ActionInputs(UserDict[str, Any], JsonText):
 class ActionOutputs(tuple[Any, ...], JsonText):
     """The results of an action: a tuple that also knows the results' names.
 
-    ``outputs[0]``, ``outputs.o0`` and ``outputs.named_outputs["o0"]`` are the same value.
+    ``outputs[0]``, ``outputs.o0`` and ``outputs.named_outputs["o0"]`` are the same value; ``outputs.value`` is the only
+    one. It equals and unpacks like a plain tuple. A task without results gives ``(None,)``.
     """
 
     _names: tuple[str, ...]
@@ -37,10 +38,23 @@ class ActionOutputs(tuple[Any, ...], JsonText):
         """Name -> value."""
         return dict(zip(self._names, self, strict=True))
 
+    @property
+    def value(self) -> Any:
+        """The value of the only result.
+
+        :raises ValueError: there are several.
+        """
+        if len(self) != 1:
+            raise ValueError(f"the task has {len(self)} results ({', '.join(self._names)}); name the one you want")
+        return self[0]
+
     def __getattr__(self, name: str) -> Any:
         names = self.__dict__.get("_names", ())
         if name in names:
             return self[names.index(name)]
+        # o0, o1, ... also name the results of a NamedTuple by position.
+        if name[:1] == "o" and name[1:].isdigit() and int(name[1:]) < len(names):
+            return self[int(name[1:])]
         raise AttributeError(f"no result {name!r}{nearest(name, list(names))}")
 
     def to_dict(self) -> dict[str, Any]:

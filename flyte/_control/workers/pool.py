@@ -87,7 +87,7 @@ class WorkerPool:
         plain: dict[str, Any] = {"start_time": self._execution.start_time.isoformat()}
         for field in dataclasses.fields(Execution):
             value = getattr(self._execution, field.name)
-            if value is None or type(value) in (str, bool, int):
+            if value is None or type(value) in (str, bool, int, tuple):
                 plain[field.name] = value
         # Not what only the run's own process has.
         for name in ("controller", "recorder", "attempt", "journal", "code_bundle", "closing"):
