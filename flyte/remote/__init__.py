@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from flyte.remote._literals import UnreadValue as UnreadValue
     from flyte.remote._runs import Run as Run
     from flyte.remote._runs import RunDetails as RunDetails
+    from flyte.remote._tasks import Task as Task
+    from flyte.remote._tasks import TaskDetails as TaskDetails
     from flyte.remote._values import ActionInputs as ActionInputs
     from flyte.remote._values import ActionOutputs as ActionOutputs
 
@@ -28,6 +30,8 @@ _TABLE = {
     "PickledValue": "flyte.remote._literals",
     "Run": "flyte.remote._runs",
     "RunDetails": "flyte.remote._runs",
+    "Task": "flyte.remote._tasks",
+    "TaskDetails": "flyte.remote._tasks",
     "TimeFilter": "flyte.remote._identity",
     "UnreadValue": "flyte.remote._literals",
 }
@@ -40,8 +44,6 @@ _MISSING = {
     "Secret": _NO_CLIENT,
     "SecretTypes": _NO_CLIENT,
     "Settings": _NO_CLIENT,
-    "Task": _NO_CLIENT,
-    "TaskDetails": _NO_CLIENT,
     "Trigger": _NO_CLIENT,
     "TriggerDetails": _NO_CLIENT,
     "User": _NO_CLIENT,
@@ -61,6 +63,8 @@ __all__ = [
     "PickledValue",
     "Run",
     "RunDetails",
+    "Task",
+    "TaskDetails",
     "TimeFilter",
     "UnreadValue",
 ]

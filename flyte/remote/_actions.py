@@ -1,8 +1,8 @@
 """Actions of a run: what they did, with what, and what came of it."""
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,13 +12,10 @@ from flyte.errors import ActionNotFoundError
 from flyte.syncify import syncify
 
 from ._details import ActionDetails
-from ._documents import report_path
 from ._identity import SeenAction, TimeFilter, log_text, names_in
 from ._shown import Awaited, listed, order_of
 from ._source import Source, needs_control_plane, phases_of, source
 
-POLLED_EVERY_S = 0.1
-"""How often a live run's rows are looked at; the file is local, and two rows are read in well under a millisecond."""
 WaitFor = Literal["terminal", "running"]
 
 
@@ -140,15 +137,15 @@ class Action(SeenAction):
     ) -> AsyncIterator["ActionDetails"]:
         """The action's details now and after each change, until it has ended."""
         shown: ActionEntry | None = None
-        while True:
-            entry = self._entry
-            if entry != shown:
-                shown = entry
-                yield await self.details.aio()
-            if entry.has_ended or (wait_for == "running" and entry.phase == ActionPhase.RUNNING.value):
-                return
-            await asyncio.sleep(POLLED_EVERY_S)
-            await self._look_again()
+        async with aclosing(self._source.news(self._run, self.name)) as news:
+            async for _ in news:
+                await self._look_again()
+                entry = self._entry
+                if entry != shown:
+                    shown = entry
+                    yield await self.details.aio()
+                if entry.has_ended or (wait_for == "running" and entry.phase == ActionPhase.RUNNING.value):
+                    return
 
     @syncify
     async def get_logs(
@@ -160,10 +157,8 @@ class Action(SeenAction):
         :param filter_system: means nothing here, where the lines are the user's own.
         :param show_ts: put the time before each line.
         """
-        lines = await self._source.logs(self._entry.run, self._entry.id, 0)
-        window = await _window(self._source, self._entry, attempt)
-        for line in lines:
-            if window is None or window[0] <= line.at < window[1]:
+        async with aclosing(self._source.lines(self._run, self.name, attempt)) as lines:
+            async for line in lines:
                 yield log_text(line, show_ts)
 
     @syncify
@@ -188,17 +183,20 @@ class Action(SeenAction):
 
         :raises FileNotFoundError: it has none.
         """
-        path = report_path(self._run, self.name)
-        if path is None:
+        page = await self._source.report(self._run, self.name, attempt)
+        if page is None:
             raise FileNotFoundError(
                 f"action {self.name!r} of run {self.run_name!r} has no report; declare its task with report=True"
             )
-        return path.read_text(encoding="utf-8")
+        return page
 
     @syncify
     async def abort(self, reason: str = "Manually aborted from the SDK.") -> None:
-        """Stop the action; on this machine, stop its process instead."""
-        needs_control_plane("Action.abort()", f"stop the process of the run, {self._run.pid}, with Ctrl-C")
+        """Stop the action and all below it; on this machine, stop its process instead.
+
+        :param reason: for whoever looks at the run.
+        """
+        await self._source.abort(self._run, self.name, reason)
 
     @syncify
     async def download_code(
@@ -206,17 +204,6 @@ class Action(SeenAction):
     ) -> Path:
         """The code that the action ran; on this machine it ran from where it is."""
         return needs_control_plane("Action.download_code()")
-
-
-async def _window(looked_up: Source, action: ActionEntry, attempt: int | None) -> tuple[float, float] | None:
-    """When an attempt ran; None for all of them."""
-    if attempt is None:
-        return None
-    attempts = await looked_up.attempts(action)
-    if not 0 <= attempt < len(attempts):
-        raise ValueError(f"attempt={attempt} is not one of the {len(attempts)} attempts, counted from 0")
-    following = attempts[attempt + 1].started_at if attempt + 1 < len(attempts) else float("inf")
-    return attempts[attempt].started_at, following
 
 
 def print_lines(lines: list[str], max_lines: int) -> None:

@@ -1,22 +1,23 @@
 """Runs: looked up, waited for, and what came of them."""
 
-import asyncio
 import builtins
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import flyte.errors as errors
 from flyte._core.identity import ROOT_ACTION, ActionID, ActionPhase
+from flyte._core.interface import NativeInterface
 from flyte._core.loop import run_blocking
 from flyte._journal.history_entries import FAILED, ActionEntry, Fault, RunEntry
 from flyte.errors import ActionAbortedError, ActionNotFoundError, BaseRuntimeError, RuntimeUserError
 from flyte.syncify import syncify
 
-from ._actions import POLLED_EVERY_S, Action, WaitFor, print_lines
+from ._actions import Action, WaitFor, print_lines
 from ._details import ActionDetails
-from ._documents import between, first_failed, report_path, run_document, time_of
+from ._documents import between, first_failed, run_document, time_of
 from ._identity import TimeFilter, log_text
 from ._shown import Awaited, JsonText, listed, order_of
 from ._source import Source, needs_control_plane, phases_of, refuse_filters, source
@@ -82,6 +83,8 @@ class Run(_SeenRun):
 
     Methods block, and are awaited as ``.aio``.
     """
+
+    _interface: "NativeInterface | None" = None
 
     def __init__(self, entry: RunEntry, source: Source) -> None:
         self._entry = entry
@@ -193,28 +196,29 @@ class Run(_SeenRun):
         :param quiet: means nothing here, where waiting says nothing.
         :param wait_for: ``running`` waits for its start only, which a run on this machine has behind it.
         """
-        await self._look_again()
-        while not (self._entry.has_ended or (wait_for == "running" and self.phase is ActionPhase.RUNNING)):
-            await asyncio.sleep(POLLED_EVERY_S)
-            await self._look_again()
+        async with aclosing(self._source.news(self._entry, None)) as news:
+            async for _ in news:
+                await self._look_again()
+                if self._entry.has_ended or (wait_for == "running" and self.phase is ActionPhase.RUNNING):
+                    return
 
     async def watch(self, cache_data_on_done: bool = False) -> AsyncIterator[ActionDetails]:
         """Details of the root action now and after each change, until the run has ended; also of a run that is in
         another process."""
         last: ActionEntry | None = None
-        while True:
-            # The run first, so that the last look at the action is one after its end.
-            await self._look_again()
-            try:
-                details = await ActionDetails._of(self._entry, None, self._source)
-            except ActionNotFoundError:
-                details = None  # it will be there in a moment, or never
-            if details is not None and details._entry != last:
-                last = details._entry
-                yield details
-            if self._entry.has_ended:
-                return
-            await asyncio.sleep(POLLED_EVERY_S)
+        async with aclosing(self._source.news(self._entry, None)) as news:
+            async for _ in news:
+                # The run first, so that the last look at the action is one after its end.
+                await self._look_again()
+                try:
+                    details = await ActionDetails._of(self._entry, None, self._source)
+                except ActionNotFoundError:
+                    details = None  # it will be there in a moment, or never
+                if details is not None and details._entry != last:
+                    last = details._entry
+                    yield details
+                if self._entry.has_ended:
+                    return
 
     @syncify
     async def inputs(self) -> ActionInputs:
@@ -223,8 +227,17 @@ class Run(_SeenRun):
 
     @syncify
     async def outputs(self) -> ActionOutputs:
-        """The results of the run, empty if it has none yet; see :meth:`ActionDetails.outputs`."""
-        return await (await self._root()).outputs.aio()
+        """The results of the run, empty if it has none yet; see :meth:`ActionDetails.outputs`.
+
+        A run that was started in this process gives them as its task declares them.
+        """
+        root = await self._root()
+        if self._interface is None:
+            return await root.outputs.aio()
+        literals = await root.output_literals.aio()
+        types = {name: annotation for name, annotation in self._interface.outputs.items() if name in literals}
+        values = await root.typed_outputs.aio(types)
+        return ActionOutputs(tuple(values.values()), tuple(values))
 
     @syncify
     async def input_literals(self) -> "dict[str, literals_pb2.Literal]":
@@ -315,15 +328,18 @@ class Run(_SeenRun):
 
         :raises FileNotFoundError: it has none.
         """
-        path = report_path(self._entry, ROOT_ACTION)
-        if path is None:
+        page = await self._source.report(self._entry, ROOT_ACTION, attempt)
+        if page is None:
             raise FileNotFoundError(f"run {self.name!r} has no report; declare its task with report=True")
-        return path.read_text(encoding="utf-8")
+        return page
 
     @syncify
     async def abort(self, reason: str = "Manually aborted from the SDK api.") -> None:
-        """Stop the run; on this machine, stop its process instead."""
-        needs_control_plane("Run.abort()", f"stop its process, {self._entry.pid}, with Ctrl-C")
+        """Stop the run with all its actions; on this machine, stop its process instead.
+
+        :param reason: for whoever looks at the run.
+        """
+        await self._source.abort(self._entry, None, reason)
 
     @syncify
     async def code_bundle(self) -> None:

@@ -1,12 +1,16 @@
-"""Where runs and actions are looked up: a seam with one fulfilment so far, the history on this machine.
+"""Where runs and actions are looked up: a seam that the history on this machine and a control plane fulfil.
 
 The objects of this room know a :class:`Source` and nothing of what is behind it.
 """
 
+import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from flyte._core.threads import run_in_thread
 from flyte._journal import values
@@ -15,6 +19,15 @@ from flyte._journal.history_entries import ActionEntry, AttemptEntry, LogEntry, 
 from flyte._journal.schema import journal_path
 from flyte.errors import ActionNotFoundError, RuntimeUserError
 
+from ._connection import configured
+from ._documents import report_path
+
+if TYPE_CHECKING:
+    from ._plane import Plane
+    from ._plane_source import PlaneHistory
+
+POLLED_EVERY_S = 0.1
+"""How often a live run's rows are looked at; the file is local, and two rows are read in well under a millisecond."""
 T = TypeVar("T")
 
 
@@ -69,6 +82,29 @@ class Source(Protocol):
 
     async def logs(self, run: int, action: int | None, after: int) -> list[LogEntry]:
         """The lines that a run, or one action of it, wrote after the line with the id ``after``."""
+        ...
+
+    def lines(self, run: RunEntry, name: str | None, attempt: int | None) -> AsyncGenerator[LogEntry]:
+        """The lines that an action wrote, of all attempts or of one, 0 for the first.
+
+        :param name: of the action; the first one of the run, if not given.
+        :raises ValueError: there was no such attempt.
+        """
+        ...
+
+    def news(self, run: RunEntry, name: str | None) -> AsyncGenerator[None]:
+        """An item at once, and one whenever an action, the run's first one if no name is given, may have changed.
+
+        It never ends by itself: whoever iterates looks again, and stops.
+        """
+        ...
+
+    async def report(self, run: RunEntry, name: str, attempt: int | None) -> str | None:
+        """The HTML of an action's report; None if there is none."""
+        ...
+
+    async def abort(self, run: RunEntry, name: str | None, reason: str) -> None:
+        """End a run, or one action of it, with all below it."""
         ...
 
 
@@ -132,6 +168,36 @@ class LocalHistory:
         """See :class:`Source`."""
         return await _asked(self.history.logs, run, action, after)
 
+    async def lines(self, run: RunEntry, name: str | None, attempt: int | None) -> AsyncGenerator[LogEntry]:
+        """See :class:`Source`."""
+        action = await self.action(run, name)
+        lines = await self.logs(action.run, action.id, 0)
+        window = (float("-inf"), float("inf"))
+        if attempt is not None:
+            attempts = await self.attempts(action)
+            if not 0 <= attempt < len(attempts):
+                raise ValueError(f"attempt={attempt} is not one of the {len(attempts)} attempts, counted from 0")
+            following = attempts[attempt + 1].started_at if attempt + 1 < len(attempts) else float("inf")
+            window = attempts[attempt].started_at, following
+        for line in lines:
+            if window[0] <= line.at < window[1]:
+                yield line
+
+    async def news(self, run: RunEntry, name: str | None) -> AsyncGenerator[None]:
+        """See :class:`Source`."""
+        while True:
+            yield
+            await asyncio.sleep(POLLED_EVERY_S)
+
+    async def report(self, run: RunEntry, name: str, attempt: int | None) -> str | None:
+        """See :class:`Source`."""
+        path = report_path(run, name)
+        return path.read_text(encoding="utf-8") if path is not None else None
+
+    async def abort(self, run: RunEntry, name: str | None, reason: str) -> None:
+        """Runs of this machine are ended by ending their process."""
+        needs_control_plane("abort()", f"stop the process of the run, {run.pid}, with Ctrl-C")
+
 
 async def _asked(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """``call(...)`` off the event loop: a file may be busy."""
@@ -169,8 +235,47 @@ def _fetched(kept: bytes | str | None) -> bytes | None:
 _local: tuple[tuple[Path, int], LocalHistory] | None = None
 
 
+_away: ContextVar[bool | None] = ContextVar("flyte_source_away", default=None)
+"""Whether things are looked up on a control plane; None to decide by whether one is configured."""
+
+
+@contextmanager
+def looking(*, away: bool) -> Iterator[None]:
+    """Look things up on a control plane, or on this machine, within a ``with`` block."""
+    token = _away.set(away)
+    try:
+        yield
+    finally:
+        _away.reset(token)
+
+
 def source() -> Source:
-    """What the objects are looked up in: the history of the state folder in force."""
+    """What the objects are looked up in: the control plane if one is configured, else the history of this machine.
+
+    :raises flyte.errors.InitializationError: a control plane was asked for, and there is none.
+    """
+    away = _away.get()
+    if away or (away is None and configured.get() is not None):
+        return _plane_source()
+    return local_source()
+
+
+def _plane_source() -> Source:
+    from ._plane import find_plane
+
+    return source_of(find_plane())
+
+
+@lru_cache(maxsize=8)
+def source_of(plane: "Plane") -> "PlaneHistory":
+    """The runs of a control plane."""
+    from ._plane_source import PlaneHistory
+
+    return PlaneHistory(plane)
+
+
+def local_source() -> LocalHistory:
+    """The history of the state folder in force."""
     global _local
     key = (journal_path(), os.getpid())
     if _local is None or _local[0] != key:
@@ -186,8 +291,7 @@ def needs_control_plane(what: str, instead: str = "") -> NoReturn:
     :raises NotImplementedError: always.
     """
     raise NotImplementedError(
-        f"{what} needs a control plane, which this version of flyte cannot talk to; runs here are those of this machine"
-        + (f": {instead}" if instead else "")
+        f"{what} needs a control plane, and this is about runs of this machine" + (f": {instead}" if instead else "")
     )
 
 

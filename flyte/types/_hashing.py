@@ -38,7 +38,7 @@ def canonical_bytes(literal: Literal) -> bytes:
     if which == "map":
         members = literal.map.literals
         return b"".join([key.encode() + canonical_bytes(members[key]) for key in sorted(members)])
-    if which == "scalar" and literal.scalar.HasField("union") and _holds_a_hash(literal.scalar.union.value):
+    if which == "scalar" and literal.scalar.HasField("union") and has_hash(literal.scalar.union.value):
         # The members' hashes replace their content, whose bytes may name a file made anew each time.
         union = literal.scalar.union
         variant = union.type.SerializeToString(deterministic=True)
@@ -52,15 +52,16 @@ def canonical_bytes(literal: Literal) -> bytes:
     return literal.SerializeToString(deterministic=True)
 
 
-def _holds_a_hash(literal: Literal) -> bool:
+def has_hash(literal: Literal) -> bool:
+    """Whether a value, or a member of it, brings a hash of its own."""
     if literal.hash:
         return True
     which = literal.WhichOneof("value")
     if which == "collection":
-        return any(map(_holds_a_hash, literal.collection.literals))
+        return any(map(has_hash, literal.collection.literals))
     if which == "map":
-        return any(map(_holds_a_hash, literal.map.literals.values()))
-    return which == "scalar" and literal.scalar.HasField("union") and _holds_a_hash(literal.scalar.union.value)
+        return any(map(has_hash, literal.map.literals.values()))
+    return which == "scalar" and literal.scalar.HasField("union") and has_hash(literal.scalar.union.value)
 
 
 def sort_payload(payload: bytes) -> bytes:
