@@ -1,0 +1,28 @@
+"""``python -m flyte.devbox``: the control plane of this machine, in the foreground."""
+
+import argparse
+import asyncio
+import sys
+
+from flyte._core import log
+
+
+def main() -> int:
+    """Run it until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="python -m flyte.devbox", description="The control plane of this machine.")
+    parser.add_argument("--port", type=int, default=0, help="where to listen on 127.0.0.1 (default: where it last did)")
+    parser.add_argument("--places", type=int, default=0, help="how many attempts may work at the same time")
+    said = parser.parse_args()
+    log.configure()
+    from ._plane import AlreadyRunning, Devbox, serve
+
+    try:
+        asyncio.run(serve(Devbox(port=said.port, places=said.places or None)))
+    except (AlreadyRunning, RuntimeError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

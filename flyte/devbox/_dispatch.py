@@ -1,0 +1,469 @@
+"""The queue: actions in, attempts started on the executor, what became of them, and who is told.
+
+Everything here happens on one event loop. A change is decided by :mod:`._machine`, written, and only when it is
+committed are its effects carried out and watchers told.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from flyteidl2.core.catalog_pb2 import CatalogCacheStatus
+from flyteidl2.core.execution_pb2 import ErrorDocument
+from flyteidl2.core.literals_pb2 import Literal
+from flyteidl2.task.task_definition_pb2 import TaskSpec
+from flyteidl2.workflow.state_service_pb2 import ActionUpdate
+from google.protobuf.message import DecodeError
+
+from flyte._core.identity import ActionPhase
+from flyte._core.log import logger
+from flyte._wire.identity import phase_to_wire
+
+from ._documents import read_document
+from ._machine import (
+    Aborted,
+    Answered,
+    Effect,
+    Event,
+    Failed,
+    Fault,
+    Started,
+    State,
+    Succeeded,
+    Ticked,
+    next_look_at,
+    step,
+)
+from ._orders import Place, command_of, environment_of, image_of
+from ._rows import TASK, Live, Run, attempt_ended, attempt_started, attempt_ticket, error_of, fault_in, update_of
+from ._store import Statement, Store
+from ._watch import Changes
+from .executors.executor import CannotRun, Executor, Order
+from .executors.process import is_alive
+
+GRACE_S = 5.0
+"""How long an attempt may clean up after it was told to end."""
+_SWEEP_S = 5.0
+"""How often every attempt is checked to be alive, whatever its own watcher says."""
+_KILLED = {-1: "SIGHUP", -2: "SIGINT", -9: "SIGKILL", -15: "SIGTERM"}
+
+
+class Dispatcher:
+    """Runs what is queued.
+
+    :param executor: runs attempts.
+    :param folder: of the attempts' working directories and logs.
+    :param variables: what every attempt is told of this control plane.
+    :param places: how many attempts may work at the same time; those that wait for children do not count.
+    :param secrets: the values of a task's secrets, by variable; raises LookupError for one that is missing.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        changes: Changes,
+        executor: Executor,
+        *,
+        folder: Path,
+        places: int,
+        variables: dict[str, str],
+        specs: Callable[[bytes], TaskSpec],
+        secrets: Callable[[TaskSpec, Run], dict[str, str]],
+    ) -> None:
+        self.store = store
+        self.changes = changes
+        self.executor = executor
+        self.runs: dict[int, Run] = {}
+        self.folder = folder
+        self.places = places
+        self.variables = variables
+        self._specs = specs
+        self._secrets = secrets
+        self._ready: deque[Live] = deque()
+        self._working = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._reserved: dict[tuple[str, str, str], deque[Live]] = {}
+        self._stopped = False
+        self._ending = asyncio.Event()
+
+    # Coming in --------------------------------------------------------------------------------------------------------
+
+    async def admit(self, live: Live, *statements: Statement) -> None:
+        """Take a new action, written by ``statements``; it is queued when this returns."""
+        run = live.run
+        live.queued_at = live.state.created_at
+        self.runs[run.id] = run
+        run.live[live.name] = live
+        parent = run.live.get(live.parent)
+        if parent is not None:
+            self._count_child(parent, 1)
+        try:
+            await self.store.write(*statements)
+        except BaseException:
+            self._forget(live)
+            raise
+        self._tell(live, live.state)
+        if live.state.phase is ActionPhase.QUEUED:
+            self._queue(live)
+        self._look_later(live)
+
+    def resume(self, left: Sequence[Live]) -> None:
+        """Go on with the actions that an earlier devbox left unfinished."""
+        for live in left:
+            self.runs[live.run.id] = live.run
+            live.run.live[live.name] = live
+        for live in left:
+            if (parent := live.run.live.get(live.parent)) is not None:
+                parent.children += 1
+        for live in left:
+            self._resume(live)
+
+    def _resume(self, live: Live) -> None:
+        if live.kind == TASK and live.state.phase is ActionPhase.RUNNING:
+            self._working += 1 if live.children == 0 else 0
+            if live.ticket:
+                self._spawn(self._follow(live, live.ticket, live.state.attempt))
+            else:
+                self._spawn(self._conclude(live, None, live.state.attempt))
+        elif live.state.phase is ActionPhase.QUEUED:
+            self._queue(live)
+        self._look_later(live)
+
+    def find(self, run: int, name: str) -> Live | None:
+        """An action that has not ended."""
+        found = self.runs.get(run)
+        return None if found is None else found.live.get(name)
+
+    # The queue --------------------------------------------------------------------------------------------------------
+
+    def _queue(self, live: Live) -> None:
+        wait_s = live.state.not_before - time.time()
+        if wait_s > 0:
+            asyncio.get_running_loop().call_later(wait_s, self._queue, live)
+        elif live.state.phase is ActionPhase.QUEUED:
+            self._ready.append(live)
+            self._pump()
+
+    def _pump(self) -> None:
+        while self._ready and self._working < self.places and not self._stopped:
+            live = self._ready.popleft()
+            if live.state.phase is ActionPhase.QUEUED and live.state.not_before <= time.time():
+                self._begin(live)
+
+    def _begin(self, live: Live) -> None:
+        if live.state.attempt == 0 and live.cache_key and self._answer_from_cache(live):
+            return
+        self.apply(live, Started(time.time()))
+
+    def _start(self, live: Live) -> None:
+        """Begin the attempt that the state speaks of; it is written already."""
+        if live.state.phase is not ActionPhase.RUNNING or self._stopped:
+            return
+        number = live.state.attempt
+        folder = self._folder_of(live, number)
+        try:
+            live.ticket = self.executor.start(self._order(live, folder))
+        except CannotRun as error:
+            fault = Fault("UnsupportedByDevbox", str(error), "user", recoverable=False)
+        except LookupError as error:
+            fault = Fault("SecretNotFound", str(error.args[0]), "user", recoverable=False)
+        except OSError as error:
+            fault = Fault("CannotStart", f"the attempt could not be started: {error}", "system")
+        else:
+            self.store.submit([attempt_ticket(live)])
+            self._spawn(self._follow(live, live.ticket, number))
+            return
+        self.apply(live, Failed(time.time(), number, fault))
+
+    def _folder_of(self, live: Live, number: int) -> Path:
+        return self.folder / str(live.run.id) / live.name / str(number)
+
+    def _order(self, live: Live, folder: Path) -> Order:
+        assert live.spec is not None
+        spec = self._specs(live.spec)
+        run, state = live.run, live.state
+        base = live.run_output_base.rstrip("/")
+        place = Place(
+            org=run.org or "local",
+            project=run.project,
+            domain=run.domain,
+            run=run.name,
+            action=live.name,
+            attempt=state.attempt,
+            input_uri=live.input_uri,
+            run_output_base=base,
+            output_prefix=live.output_prefix,
+            previous_prefix=self._prefix(live, state.attempt - 1) if state.attempt > 1 else None,
+            raw_data_prefix=run.spec.raw_data_storage.raw_data_prefix or f"{live.output_prefix}/raw",
+            started_at=run.created_at,
+        )
+        variables = environment_of(spec, run.spec, place) | self._secrets(spec, run) | self.variables
+        return Order(command_of(spec.task_template, place), image_of(spec.task_template), variables, folder)
+
+    @staticmethod
+    def _prefix(live: Live, number: int) -> str:
+        return f"{live.run_output_base.rstrip('/')}/{live.name}/{number}"
+
+    # Attempts ---------------------------------------------------------------------------------------------------------
+
+    async def _follow(self, live: Live, ticket: str, number: int) -> None:
+        code = await self.executor.wait(ticket)
+        await self._conclude(live, code, number)
+
+    async def _conclude(self, live: Live, code: int | None, number: int) -> None:
+        prefix = self._prefix(live, number)
+        if live.state.phase is not ActionPhase.RUNNING or live.state.attempt != number:
+            return
+        try:
+            event: Event = await self._outcome(prefix, code, number)
+        except Exception as error:
+            logger.warning("the outcome of %s cannot be read: %s", prefix, error)
+            event = Failed(time.time(), number, Fault("OutcomeUnreadable", f"{prefix}: {error}", "system"))
+        live.ticket = None
+        self.apply(live, event)
+
+    async def _outcome(self, prefix: str, code: int | None, number: int) -> Event:
+        left = await read_document(f"{prefix}/error.pb")
+        if left is not None:
+            try:
+                return Failed(time.time(), number, fault_in(ErrorDocument.FromString(left).error))
+            except DecodeError as error:
+                return Failed(time.time(), number, Fault("DamagedError", f"error.pb cannot be read: {error}", "system"))
+        if await read_document(f"{prefix}/outputs.pb") is not None:
+            return Succeeded(time.time(), number, prefix)
+        if code is None:
+            fault = Fault("Interrupted", "the process of the attempt ended while no devbox ran", "system")
+        elif code in _KILLED:
+            fault = Fault("Interrupted", f"the process of the attempt was ended by {_KILLED[code]}", "system")
+        elif code == 0:
+            fault = Fault("OutputsMissing", "the process of the attempt ended well, but left no outputs", "user")
+        else:
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            text = f"the process of the attempt ended with {how} and left no error; its log may say more"
+            fault = Fault("ProcessEnded", text, "user")
+        return Failed(time.time(), number, fault)
+
+    async def sweep(self) -> None:
+        """Find attempts whose end nobody noticed, for as long as the devbox runs."""
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            for run in list(self.runs.values()):
+                for live in list(run.live.values()):
+                    ticket, number = live.ticket, live.state.attempt
+                    if ticket is not None and not is_alive(ticket):
+                        await asyncio.sleep(1.0)  # its own watcher may be about to say so
+                        if live.ticket == ticket:
+                            await self._conclude(live, None, number)
+
+    # Changes ----------------------------------------------------------------------------------------------------------
+
+    def apply(self, live: Live, event: Event, *also: Statement) -> bool:
+        """Change an action by ``event``; whether it changed. It is told when it is written, with ``also``."""
+        before = live.state
+        live.state, effects = step(before, live.policy, event)
+        if live.state is before:
+            return False
+        at = event.at
+        statements = [*also, update_of(live, at)]
+        if isinstance(event, Started):
+            self._working += 1 if live.children == 0 else 0
+            live.output_prefix = self._prefix(live, live.state.attempt)
+            statements.append(attempt_started(live, str(self._folder_of(live, live.state.attempt))))
+        elif before.phase is ActionPhase.RUNNING and live.state.phase is not ActionPhase.RUNNING:
+            self._working -= 1 if live.children == 0 else 0
+            ended, fault = _attempt_end(live.state, event)
+            statements.append(attempt_ended(live, before.attempt, ended, fault, at))
+        if Effect.FINISH in effects:
+            statements += self._put_into_cache(live)
+        ticket, live.ticket = (live.ticket, None) if Effect.STOP in effects else (None, live.ticket)
+        done = asyncio.wrap_future(self.store.submit(statements))
+        state = live.state
+        done.add_done_callback(lambda written: self._applied(live, event, state, effects, ticket, written))
+        return True
+
+    def _applied(
+        self,
+        live: Live,
+        event: Event,
+        state: State,
+        effects: Sequence[Effect],
+        ticket: str | None,
+        written: "asyncio.Future[None]",
+    ) -> None:
+        if written.cancelled() or written.exception() is not None:
+            logger.error("a change of action %s could not be written: %s", live.name, written)
+            return
+        if Effect.FINISH in effects:
+            self._forget(live)
+        self._tell(live, state)
+        if Effect.STOP in effects and ticket is not None:
+            self._spawn(self.executor.stop(ticket, GRACE_S))
+        if Effect.FINISH in effects:
+            self._release(live)
+            for child in [one for one in live.run.live.values() if one.parent == live.name]:
+                self.apply(child, Aborted(event.at, live.state.reason or f"action {live.name}, its parent, has ended"))
+        if Effect.WAIT in effects:
+            live.queued_at = event.at
+            self._queue(live)
+        if isinstance(event, Started):
+            self._start(live)
+        self._look_later(live)
+        self._pump()
+
+    def _look_later(self, live: Live) -> None:
+        if live.timer is not None:
+            live.timer.cancel()
+            live.timer = None
+        moment = next_look_at(live.state, live.policy)
+        if moment is not None:
+            wait_s = max(moment - time.time(), 0.0)
+            # The loop's clock and the wall's may differ by a little: look again rather than a moment too early.
+            live.timer = asyncio.get_running_loop().call_later(min(wait_s + 0.001, 3600.0), self._look, live)
+
+    def _look(self, live: Live) -> None:
+        if not self.apply(live, Ticked(time.time())):
+            self._look_later(live)
+
+    def _forget(self, live: Live) -> None:
+        run = live.run
+        if run.live.pop(live.name, None) is None:
+            return
+        parent = run.live.get(live.parent)
+        if parent is not None:
+            self._count_child(parent, -1)
+        if not run.live:
+            self.runs.pop(run.id, None)
+            self._ending.set()
+
+    def _count_child(self, parent: Live, change: int) -> None:
+        waited = parent.children > 0
+        parent.children += change
+        if parent.state.phase is ActionPhase.RUNNING and waited != (parent.children > 0):
+            self._working += 1 if waited else -1
+            if not waited:
+                self._pump()
+
+    def abort(self, live: Live, reason: str) -> None:
+        """End an action and all below it."""
+        self.apply(live, Aborted(time.time(), reason))
+
+    # Telling ----------------------------------------------------------------------------------------------------------
+
+    def _tell(self, live: Live, state: State) -> None:
+        """Tell watchers where an action stands."""
+        run = live.run
+        for parent in (live.parent, live.name):
+            if self.changes.is_watched(("children", run.id, parent)):
+                self.changes.publish(("children", run.id, parent), live.name, _update_message(live, state))
+        self.changes.publish(("action", run.id, live.name), live.name)
+        self.changes.publish(("run", run.id), live.name)
+        self.changes.publish("runs", run.id)
+
+    # Cache ------------------------------------------------------------------------------------------------------------
+
+    def _answer_from_cache(self, live: Live) -> bool:
+        """Whether the action needs no attempt now: its outputs are known, or somebody else is making them."""
+        assert live.spec is not None and live.cache_key is not None
+        metadata = self._specs(live.spec).task_template.metadata
+        if not metadata.discoverable:
+            return False
+        if live.run.spec.overwrite_cache or live.run.spec.cache_config.overwrite_cache:
+            live.cache_status = CatalogCacheStatus.CACHE_SKIPPED
+            return False
+        key = (live.run.project, live.run.domain, live.cache_key)
+        found = self.store.row("SELECT * FROM cached WHERE project = ? AND domain = ? AND key = ?", key)
+        oldest = time.time() - metadata.cache_max_age.seconds if metadata.cache_max_age.seconds else 0.0
+        if found is not None and found["created_at"] >= oldest:
+            live.cache_status = CatalogCacheStatus.CACHE_HIT
+            self.apply(live, Answered(time.time(), found["output_uri"]))
+            return True
+        live.cache_status = CatalogCacheStatus.CACHE_MISS
+        if not metadata.cache_serializable or live.holds_reservation:
+            return False
+        waiting = self._reserved.get(key)
+        if waiting is not None:
+            waiting.append(live)
+            return True
+        self._reserved[key] = deque()
+        live.holds_reservation = True
+        return False
+
+    def _release(self, live: Live) -> None:
+        if not live.holds_reservation or live.cache_key is None:
+            return
+        live.holds_reservation = False
+        for one in self._reserved.pop((live.run.project, live.run.domain, live.cache_key), ()):
+            self._queue(one)
+
+    def _put_into_cache(self, live: Live) -> list[Statement]:
+        state = live.state
+        if live.cache_key is None or live.spec is None or state.phase is not ActionPhase.SUCCEEDED:
+            return []
+        if live.cache_status == CatalogCacheStatus.CACHE_HIT:
+            return []
+        if not self._specs(live.spec).task_template.metadata.discoverable:
+            return []
+        run = live.run
+        return [
+            (
+                "INSERT OR REPLACE INTO cached VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    run.project,
+                    run.domain,
+                    live.cache_key,
+                    state.output_uri,
+                    state.ended_at,
+                    run.name,
+                    live.name,
+                    state.attempt,
+                ),
+            )
+        ]
+
+    # Its own life -----------------------------------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Let go of everything: what runs goes on, and is found again by the next devbox."""
+        self._stopped = True
+        for run in self.runs.values():
+            for live in run.live.values():
+                if live.timer is not None:
+                    live.timer.cancel()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _attempt_end(state: State, event: Event) -> tuple[ActionPhase, Fault | None]:
+    """How the attempt ended that ``event`` ended."""
+    if isinstance(event, Failed):
+        return ActionPhase.FAILED, event.fault
+    if isinstance(event, Ticked):
+        return ActionPhase.TIMED_OUT, state.fault
+    return state.phase, None
+
+
+def _update_message(live: Live, state: State) -> ActionUpdate:
+    """What watchers of its parent are told of an action."""
+    update = ActionUpdate(phase=phase_to_wire(state.phase), output_uri=state.output_uri or live.output_prefix)
+    update.action_id.run.org = live.run.org
+    update.action_id.run.project = live.run.project
+    update.action_id.run.domain = live.run.domain
+    update.action_id.run.name = live.run.name
+    update.action_id.name = live.name
+    if state.phase in (ActionPhase.FAILED, ActionPhase.TIMED_OUT):
+        error = error_of(state.fault, state.ended_at)
+        if error is not None:
+            update.error.CopyFrom(error)
+    if live.value is not None:
+        update.value.CopyFrom(Literal.FromString(live.value))
+    return update

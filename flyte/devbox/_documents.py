@@ -1,0 +1,27 @@
+"""The small files that attempts leave: read where they are, on this machine or in a store."""
+
+from pathlib import Path
+
+from flyte.storage._transfer import exists, get_stream
+from flyte.storage._uri import locate
+
+
+async def read_document(uri: str) -> bytes | None:
+    """The content of a file; None if it is not there."""
+    at = locate(uri)
+    if at.kind == "local":
+        # A few kilobytes of a local disk: a thread would take longer.
+        try:
+            return Path(at.key).read_bytes()
+        except FileNotFoundError:
+            return None
+    if not await exists(uri):
+        return None
+    return b"".join([chunk async for chunk in get_stream(uri)])
+
+
+async def write_document(uri: str, data: bytes) -> None:
+    """Write a file, all of it or none."""
+    from flyte.storage._transfer import put_stream
+
+    await put_stream(data, to_path=uri)

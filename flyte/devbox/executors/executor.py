@@ -1,0 +1,59 @@
+"""The seam between the queue and what runs attempts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One attempt to be made.
+
+    :param argv: the container's command, with its template variables filled in; the first word is its program.
+    :param image: image of the container.
+    :param env: variables of the container, all that the control plane sets.
+    :param folder: an empty folder of the attempt's own, for its working directory and its log.
+    """
+
+    argv: Sequence[str]
+    image: str
+    env: Mapping[str, str]
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        """The file that takes all that the attempt prints."""
+        return self.folder / "log.txt"
+
+    @property
+    def work_dir(self) -> Path:
+        """Where the attempt starts, and its code is unpacked."""
+        return self.folder / "work"
+
+
+class CannotRun(Exception):
+    """This executor can never run what was ordered; the message says why, and what to do."""
+
+
+class Executor(Protocol):
+    """Runs attempts. An attempt outlives the devbox: its ticket is enough to find it again."""
+
+    def start(self, order: Order) -> str:
+        """Begin an attempt, and give its ticket.
+
+        :raises CannotRun: no attempt of this kind can be run here.
+        :raises OSError: the machine refuses; another try may go better.
+        """
+        ...
+
+    async def wait(self, ticket: str) -> int | None:
+        """Wait until the attempt has ended, and give its exit code, a signal as a negative number.
+
+        None if the code is not known, because the attempt was begun by an earlier devbox.
+        """
+        ...
+
+    async def stop(self, ticket: str, grace_s: float) -> None:
+        """End the attempt and all that it started, with force if it has not ended after ``grace_s`` seconds."""
+        ...

@@ -1,0 +1,138 @@
+"""Executor ``process``: each attempt is an ``a0`` process of this machine, in a process group of its own.
+
+Its ticket is the process id and the moment that the process was started, so that no other process which got the same
+id later is taken for it.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from .executor import CannotRun, Order
+
+_POLL_S = 0.1
+"""How often a process is looked at where the system cannot tell that it has ended."""
+
+# What belongs to the process that started the devbox, or to an attempt around it, is not the attempt's.
+_NOT_INHERITED = ("_U_", "_F_", "FLYTE_INTERNAL_", "FLYTE_ATTEMPT_NUMBER", "RUN_NAME", "ACTION_NAME", "FLYTE_ADMIN_")
+_PROGRAMS = {"a0": ("-m", "flyte._runtime.entrypoint")}
+
+
+class ProcessExecutor:
+    """Runs attempts as processes.
+
+    :param environ: what every attempt inherits; the environment of this process if not given.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        given = os.environ if environ is None else environ
+        self._environ = {name: value for name, value in given.items() if not name.startswith(_NOT_INHERITED)}
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, order: Order) -> str:
+        """Begin an attempt, and give its ticket.
+
+        :raises CannotRun: the command is not ``a0``: what needs its image cannot run as a process.
+        :raises OSError: the machine has no room for another process.
+        """
+        program = order.argv[0] if order.argv else ""
+        if program not in _PROGRAMS:
+            raise CannotRun(
+                f"the command {program!r} needs its image {order.image!r}, but this devbox runs tasks as processes of "
+                "this machine, without containers; run the task on a cluster, or call the program from a Python task"
+            )
+        order.work_dir.mkdir(parents=True, exist_ok=True)
+        with order.log.open("ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, *_PROGRAMS[program], *order.argv[1:]],
+                cwd=order.work_dir,
+                env={**self._environ, "PYTHONUNBUFFERED": "1", **order.env},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        ticket = f"{child.pid}:{_started(child.pid)}"
+        self._children[ticket] = child
+        return ticket
+
+    async def wait(self, ticket: str) -> int | None:
+        """Wait until the process has ended, and give its exit code; None if an earlier devbox started it."""
+        child = self._children.get(ticket)
+        pid = _pid(ticket)
+        if child is None and not is_alive(ticket):
+            return None
+        try:
+            descriptor = os.pidfd_open(pid)
+        except (OSError, AttributeError):  # ended already, or a system without such descriptors
+            descriptor = -1
+        if descriptor >= 0:
+            try:
+                await _readable(descriptor)
+            finally:
+                os.close(descriptor)
+        while (child.poll() is None) if child is not None else is_alive(ticket):
+            await asyncio.sleep(_POLL_S if descriptor < 0 else 0.001)
+        self._children.pop(ticket, None)
+        # What it started must not outlive it: nobody waits for that any more.
+        _signal_group(pid, signal.SIGKILL)
+        return child.returncode if child is not None else None
+
+    async def stop(self, ticket: str, grace_s: float) -> None:
+        """End the process and its group; it may clean up for ``grace_s`` seconds."""
+        pid = _pid(ticket)
+        child = self._children.get(ticket)
+        if child is None and not is_alive(ticket):
+            return
+        _signal_group(pid, signal.SIGTERM)
+        # Whoever waits for the process takes its exit code; here it is only looked at.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                while is_alive(ticket):
+                    await asyncio.sleep(0.02)
+        _signal_group(pid, signal.SIGKILL)
+
+
+def is_alive(ticket: str) -> bool:
+    """Whether the process that ``ticket`` names still runs."""
+    started = ticket.partition(":")[2]
+    return started != "" and _started(_pid(ticket)) == started
+
+
+def _pid(ticket: str) -> int:
+    return int(ticket.partition(":")[0])
+
+
+def _signal_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _started(pid: int) -> str:
+    """The moment that a process was started, in whatever the system counts; empty if it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "" if Path("/proc/self/stat").exists() else _started_by_ps(pid)
+    return "" if fields[0] in ("Z", "X") else fields[19]
+
+
+def _started_by_ps(pid: int) -> str:
+    found = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    state, _, moment = found.stdout.strip().partition(" ")
+    return "" if not state or state.startswith("Z") else "_".join(moment.split())
+
+
+async def _readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(descriptor, lambda: ended.done() or ended.set_result(None))
+    try:
+        await ended
+    finally:
+        loop.remove_reader(descriptor)
