@@ -24,7 +24,7 @@ FLOORS = {
     "flyte.testing": 11,
     "flyte._published": 11,  # private paths of another package, which lead to anywhere in this one
     "flyte._verbs": 10,
-    "flyte._runtime": 9,
+    "flyte._runtime": 11,
     "flyte._control": 8,
     "flyte.remote": 7,
     "flyte.extras": 7,  # container tasks say on the wire how their values travel, and build their image

@@ -7,10 +7,11 @@ with what, so a parent that is started again finds its finished children and sta
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any, Protocol
 
-from flyte._core.code_bundle import SerializationContext
+from flyte._core.code_bundle import CodeBundle, SerializationContext
 from flyte._core.context import TaskContext, current
 from flyte._core.controller import Controller
 from flyte._core.identity import ActionPhase, hash_data
@@ -70,11 +71,18 @@ class RemoteController(Controller):
 
     :param actions: the control plane.
     :param sctx: under what names and with what code children are written down.
+    :param pack: makes the code bundle of a child, where each has one of its own.
     """
 
-    def __init__(self, actions: Actions, sctx: SerializationContext) -> None:
+    def __init__(
+        self,
+        actions: Actions,
+        sctx: SerializationContext,
+        pack: Callable[[TaskTemplate[Any, Any, Any]], Awaitable[CodeBundle]] | None = None,
+    ) -> None:
         self._actions = actions
         self._sctx = sctx
+        self._pack = pack
         self._families: dict[str, _Family] = {}
         self._starting = asyncio.Semaphore(_AT_ONCE)
 
@@ -130,9 +138,12 @@ class RemoteController(Controller):
         inputs = await inputs_from(task.interface, arguments, task_name=plan.name, context=dict(parent.custom_context))
         uri = join(execution.run_base_dir, context.name, "inputs.pb")
         cache = task.cache
+        sctx = self._sctx
+        if self._pack is not None:
+            sctx = replace(sctx, code_bundle=await self._pack(task))
         request = enqueue_task(
             task,
-            self._sctx,
+            sctx,
             action=context.action,
             parent=parent.task_context.name,
             group=parent.group,

@@ -111,7 +111,11 @@ async def _act(command: Command, attempt: int) -> None:
         plan = plan_of(task)
         inline_bytes = sum(map(len, pieces)) - plan.overhead_bytes
         try:
-            result = await run_attempt(plan, context, values, inline_bytes, {})
+            try:
+                result = await run_attempt(plan, context, values, inline_bytes, {})
+            finally:
+                assert context.execution.controller is not None
+                await context.execution.controller.stop()
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -126,10 +130,11 @@ async def _act(command: Command, attempt: int) -> None:
 def _context(command: Command, attempt: int, task: "TaskTemplate[Any, Any, Any]", bundle: Any) -> "TaskContext":
     from flyte._core.context import CheckpointPaths, Execution, TaskContext
 
+    from .plane import PlaneController
+
     execution = Execution(
         run_name=command.run_name,
-        # Calling tasks needs the controller that talks to the control plane, which is not built yet: a call says so.
-        controller=None,
+        controller=PlaneController(command, bundle),
         loop=asyncio.get_running_loop(),
         mode="remote",
         project=command.project,

@@ -1,12 +1,12 @@
 """The ActionsService as the controller in a container uses it (wire-protocol section 6.3, 6.4, 6.8)."""
 
-import asyncio
 import enum
 from collections.abc import AsyncIterator
 from typing import Any
 
-import grpc
-from flyteidl2.actions.actions_service_pb2_grpc import ActionsServiceStub
+from flyte.errors import UnionRpcError
+
+from ._client import Client
 
 ENQUEUE_DEADLINE_S = 5.0
 ABORT_DEADLINE_S = 5.0
@@ -28,11 +28,11 @@ class Outcome(enum.Enum):
 
 
 _OUTCOMES = {
-    grpc.StatusCode.ALREADY_EXISTS: Outcome.STARTED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: Outcome.BUSY,
-    grpc.StatusCode.INVALID_ARGUMENT: Outcome.REFUSED,
-    grpc.StatusCode.NOT_FOUND: Outcome.REFUSED,
-    grpc.StatusCode.ABORTED: Outcome.RUN_ENDED,
+    "ALREADY_EXISTS": Outcome.STARTED,
+    "RESOURCE_EXHAUSTED": Outcome.BUSY,
+    "INVALID_ARGUMENT": Outcome.REFUSED,
+    "NOT_FOUND": Outcome.REFUSED,
+    "ABORTED": Outcome.RUN_ENDED,
 }
 
 
@@ -43,19 +43,18 @@ class WatchBroken(Exception):
 class ActionsClient:
     """Starts, watches and aborts the children of an action.
 
-    :param channel: to the control plane.
+    :param client: of the control plane; one that does not retry, because the controller does.
     """
 
-    def __init__(self, channel: Any) -> None:
-        self._stub: Any = ActionsServiceStub(channel)  # type: ignore[no-untyped-call]
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
     async def enqueue(self, request: Any) -> tuple[Outcome, str]:
         """Ask for an action; gives what became of it, and the control plane's words."""
         try:
-            await self._stub.Enqueue(request, timeout=ENQUEUE_DEADLINE_S)
-        except grpc.aio.AioRpcError as error:
-            said = f"{error.code().name}: {error.details() or 'no details'}"
-            return _OUTCOMES.get(error.code(), Outcome.AGAIN), said
+            await self._client.actions.Enqueue(request, timeout=ENQUEUE_DEADLINE_S)
+        except UnionRpcError as error:
+            return _OUTCOMES.get(error.code, Outcome.AGAIN), str(error)
         return Outcome.STARTED, ""
 
     async def watch(self, request: Any, idle_s: float) -> AsyncIterator[Any]:
@@ -64,25 +63,24 @@ class ActionsClient:
         :param idle_s: how long it may be silent before it counts as broken: what was lost comes with the next snapshot.
         :raises WatchBroken: it has ended, or was silent for too long.
         """
-        call = self._stub.WatchForUpdates(request)
         try:
-            while True:
-                try:
-                    message = await asyncio.wait_for(call.read(), idle_s)
-                except TimeoutError:
-                    raise WatchBroken(f"nothing was heard for {idle_s:g} s") from None
-                except grpc.aio.AioRpcError as error:
-                    raise WatchBroken(f"{error.code().name}: {error.details() or 'no details'}") from None
-                if message is grpc.aio.EOF:
-                    raise WatchBroken("the control plane ended the stream")
+            async for message in self._client.actions.WatchForUpdates(request, idle_timeout_s=idle_s):
                 yield message
-        finally:
-            call.cancel()
+        except UnionRpcError as error:
+            raise WatchBroken(str(error)) from None
+        raise WatchBroken("the control plane ended the stream")
 
     async def abort(self, request: Any) -> None:
-        """Ask for the end of an action and all below it; one that is not there needs no ending."""
+        """Ask for the end of an action and all below it; one that is not there needs no ending.
+
+        :raises WatchBroken: the request did not get through.
+        """
         try:
-            await self._stub.Abort(request, timeout=ABORT_DEADLINE_S)
-        except grpc.aio.AioRpcError as error:
-            if error.code() not in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION):
-                raise WatchBroken(f"{error.code().name}: {error.details() or 'no details'}") from None
+            await self._client.actions.Abort(request, timeout=ABORT_DEADLINE_S)
+        except UnionRpcError as error:
+            if error.code not in ("NOT_FOUND", "FAILED_PRECONDITION"):
+                raise WatchBroken(str(error)) from None
+
+    async def close(self) -> None:
+        """Close the connection of the running event loop."""
+        await self._client.close()

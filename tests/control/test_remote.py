@@ -22,6 +22,10 @@ from flyte._core.code_bundle import CodeBundle, SerializationContext
 from flyte._core.context import Execution, TaskContext, current
 from flyte._wire.values import arguments_from, outputs_from
 from flyte.errors import ActionAbortedError, MaxRuntimeExceededError, RuntimeSystemError, RuntimeUserError
+from flyte.remote._channel import NoCredentials
+from flyte.remote._client import Client
+from flyte.remote._connection import Connection
+from flyte.remote._endpoint import parse_endpoint
 from flyte.remote._enqueue import ActionsClient
 
 env = flyte.TaskEnvironment("away")
@@ -140,33 +144,35 @@ async def serving(plane, port=0):
 @contextlib.asynccontextmanager
 async def acting(plane, port, tmp_path):
     """The context of action a0, whose children the plane runs."""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        sctx = SerializationContext(
-            version="v1",
-            project="p",
-            domain="d",
-            org="o",
-            code_bundle=CodeBundle(computed_version="v1", pkl="unused.pkl.gz"),
-        )
-        controller = RemoteController(ActionsClient(channel), sctx)
-        execution = Execution(
-            run_name="run1",
-            controller=controller,
-            loop=asyncio.get_running_loop(),
-            mode="remote",
-            project="p",
-            domain="d",
-            org="o",
-            version="v1",
-            run_base_dir=str(tmp_path / "base"),
-        )
-        scope = TaskContext(execution, None, "", None)
-        token = current.set(TaskContext(execution, scope, "away.main", "a0"))
-        try:
-            yield controller
-        finally:
-            current.reset(token)
-            await controller.stop()
+    there = Connection(endpoint=parse_endpoint(f"127.0.0.1:{port}"), insecure=True)
+    client = ActionsClient(Client(there, NoCredentials(), retried=False))
+    sctx = SerializationContext(
+        version="v1",
+        project="p",
+        domain="d",
+        org="o",
+        code_bundle=CodeBundle(computed_version="v1", pkl="unused.pkl.gz"),
+    )
+    controller = RemoteController(client, sctx)
+    execution = Execution(
+        run_name="run1",
+        controller=controller,
+        loop=asyncio.get_running_loop(),
+        mode="remote",
+        project="p",
+        domain="d",
+        org="o",
+        version="v1",
+        run_base_dir=str(tmp_path / "base"),
+    )
+    scope = TaskContext(execution, None, "", None)
+    token = current.set(TaskContext(execution, scope, "away.main", "a0"))
+    try:
+        yield controller
+    finally:
+        current.reset(token)
+        await controller.stop()
+        await client.close()
 
 
 @pytest.fixture

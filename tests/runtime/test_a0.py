@@ -209,7 +209,7 @@ def test_a_sync_task_and_one_without_results(a0):
         ("not_there", "flow", "TaskNotFound", "has no 'not_there'", "RECOVERABLE", "USER", 0),
         ("twice", "flow", "TaskNotFound", "is a function, not a task", "RECOVERABLE", "USER", 0),
         ("any", "broken", "ModuleNotFoundError", "not_there_at_all", "RECOVERABLE", "UNKNOWN", 1),
-        ("calls", "flow", "NoController", "no controller", "RECOVERABLE", "SYSTEM", 0),
+        ("calls", "flow", "DomainNotInitializedError", "no domain is set", "RECOVERABLE", "USER", 0),
     ],
 )
 def test_each_failure_leaves_its_error(a0, variable, module, code, message, kind, origin, exit_code):
