@@ -49,6 +49,9 @@ async def stage_inputs(
     for name, (annotation, _) in interface.inputs.items():
         value = values[name]
         path = os.path.join(folder, name)
+        if value is None:
+            texts[name] = ""
+            continue
         inside = await _stage(value, path, layout)
         if inside is not None:
             texts[name] = f"{seen_as}/{name}{inside}"
@@ -104,8 +107,6 @@ def text_of(value: Any, annotation: Any) -> str:
         return value.isoformat()
     if isinstance(value, datetime.timedelta):
         return f"{value.total_seconds():g}s"
-    if value is None:
-        return ""
     return json.dumps(_plain(value, annotation), ensure_ascii=False)
 
 

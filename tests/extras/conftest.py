@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 IMAGE = "localhost/flyte-test-shell:1"
-PROGRAMS = ("sh", "cat", "sleep", "wc", "ls", "env", "cp", "mkdir", "ln", "id", "tr", "seq")
+PROGRAMS = ("sh", "bash", "cat", "sleep", "wc", "ls", "env", "cp", "mkdir", "ln", "id", "tr", "seq")
 
 
 @pytest.fixture(scope="session")
