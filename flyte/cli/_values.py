@@ -96,15 +96,18 @@ def _reader_of_one(annotation: Any) -> Reader:
 
 
 def _read_reference(annotation: Any, kind: str, text: str) -> Any:
-    """A file or folder of :mod:`flyte.io` by its path or URI; JSON gives its other fields as well."""
-    if text.lstrip().startswith("{"):
+    """A file, folder or frame of :mod:`flyte.io` by its path or URI; JSON gives its other fields as well."""
+    if text.lstrip().startswith("{") and kind != "dataframe":
         return _json_reader(annotation).read(text)
     if "://" not in text:
         path = pathlib.Path(text).absolute()
-        if not (path.is_dir() if kind == "dir" else path.is_file()):
-            what = "folder" if kind == "dir" else "file"
+        there = path.exists() if kind == "dataframe" else path.is_dir() if kind == "dir" else path.is_file()
+        if not there:
+            what = {"dir": "folder", "dataframe": "parquet file or folder"}.get(kind, "file")
             raise BadValue(f"there is no {what} {text!r} here; give a path, a URI such as s3://bucket/key, or JSON")
         text = str(path)
+    if kind == "dataframe":
+        return annotation.from_existing_remote(text)
     return annotation(path=text, name=text.rstrip("/").rpartition("/")[2])
 
 

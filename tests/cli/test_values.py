@@ -308,3 +308,15 @@ def test_a_file_or_folder_is_given_by_its_path(tmp_path, monkeypatch):
     for wrong, kind in (("nope.txt", File), (".", File), ("data.txt", Dir)):
         with pytest.raises(BadValue, match="there is no"):
             reader_of(kind).read(wrong)
+
+
+def test_a_frame_is_named_by_its_file(tmp_path):
+    import pandas as pd
+
+    from flyte.io import DataFrame
+
+    pd.DataFrame({"a": [1, 2, 3]}).to_parquet(tmp_path / "x.parquet")
+    frame = reader_of(DataFrame).read(str(tmp_path / "x.parquet"))
+    assert len(frame.open(pd.DataFrame).all_sync()) == 3
+    with pytest.raises(BadValue, match="there is no parquet file or folder"):
+        reader_of(DataFrame).read(str(tmp_path / "gone.parquet"))
