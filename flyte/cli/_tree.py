@@ -26,6 +26,8 @@ COMMANDS = {
     "delete": ("_deletion", "Delete runs and their data."),
     "whoami": ("_whoami", "Show who you are to the control plane."),
     "signal": ("_signal", "Answer a condition that a run waits for."),
+    "start": ("_plane", "Start the devbox, a control plane of this machine."),
+    "stop": ("_stop", "Stop the devbox."),
 }
 
 

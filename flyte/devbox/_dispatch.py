@@ -34,6 +34,7 @@ from ._machine import (
     State,
     Succeeded,
     Ticked,
+    Withdrawn,
     next_look_at,
     step,
 )
@@ -87,7 +88,6 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._reserved: dict[tuple[str, str, str], deque[Live]] = {}
         self._stopped = False
-        self._ending = asyncio.Event()
 
     # Coming in --------------------------------------------------------------------------------------------------------
 
@@ -336,7 +336,6 @@ class Dispatcher:
             self._count_child(parent, -1)
         if not run.live:
             self.runs.pop(run.id, None)
-            self._ending.set()
 
     def _count_child(self, parent: Live, change: int) -> None:
         waited = parent.children > 0
@@ -430,6 +429,20 @@ class Dispatcher:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def withdraw(self) -> None:
+        """End every attempt that runs, without a failure; the next devbox makes others."""
+        self._stopped = True
+        stopping = []
+        for run in list(self.runs.values()):
+            for live in list(run.live.values()):
+                ticket = live.ticket
+                if live.kind == TASK and live.state.phase is ActionPhase.RUNNING:
+                    live.ticket = None
+                    self.apply(live, Withdrawn(time.time(), live.state.attempt))
+                    stopping += [self.executor.stop(ticket, GRACE_S)] if ticket is not None else []
+        await self.store.write()
+        await asyncio.gather(*stopping, return_exceptions=True)
+
     async def close(self) -> None:
         """Let go of everything: what runs goes on, and is found again by the next devbox."""
         self._stopped = True
@@ -449,6 +462,8 @@ def _attempt_end(state: State, event: Event) -> tuple[ActionPhase, Fault | None]
         return ActionPhase.FAILED, event.fault
     if isinstance(event, Ticked):
         return ActionPhase.TIMED_OUT, state.fault
+    if isinstance(event, Withdrawn):
+        return ActionPhase.ABORTED, None
     return state.phase, None
 
 

@@ -158,7 +158,15 @@ class Aborted:
     reason: str
 
 
-Event = Started | Succeeded | Failed | Answered | Reported | Ticked | Aborted
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The devbox stops, and takes the attempt back: it is nobody's fault, and the next devbox makes another."""
+
+    at: float
+    attempt: int
+
+
+Event = Started | Succeeded | Failed | Answered | Reported | Ticked | Aborted | Withdrawn
 
 
 class Effect(enum.Enum):
@@ -196,6 +204,10 @@ def step(state: State, policy: Policy, event: Event) -> tuple[State, tuple[Effec
             return _end(state, phase, at, output_uri=output_uri, fault=fault)
         case Ticked(at):
             return _tick(state, policy, at)
+        case Withdrawn(at, attempt):
+            if not _is_current(state, attempt):
+                return state, ()
+            return replace(state, phase=ActionPhase.QUEUED, not_before=at), (Effect.STOP,)
         case Aborted(at, reason):
             return _end(state, ActionPhase.ABORTED, at, reason=reason)
 

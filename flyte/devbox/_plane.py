@@ -6,7 +6,6 @@ that says where it listens.
 
 import asyncio
 import contextlib
-import fcntl
 import getpass
 import hmac
 import json
@@ -38,6 +37,7 @@ from flyte._core.version import VERSION
 from ._dispatch import Dispatcher
 from ._files import FileServer
 from ._intake import Intake, Specs
+from ._lifecycle import read_endpoint, take_lock
 from ._reading import Reader
 from ._refusal import Code, Refusal
 from ._services.admin import AuthMetadata, Clusters, Identities, Projects, Secrets
@@ -245,14 +245,10 @@ class Devbox:
     # Files of its own -------------------------------------------------------------------------------------------------
 
     def _take_lock(self) -> None:
-        self._lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            self._lock = -1
+        self._lock = take_lock(self.folder)
+        if self._lock < 0:
             where = (read_endpoint(self.folder) or {}).get("endpoint", "an address that it has not said yet")
-            raise AlreadyRunning(f"a devbox runs already for {self.folder}, at {where}") from None
+            raise AlreadyRunning(f"a devbox runs already for {self.folder}, at {where}")
 
     def _token(self) -> str:
         path = self.folder / "token"
@@ -285,31 +281,28 @@ class Devbox:
         }
         _write_private(self.folder / "endpoint.json", json.dumps(says, indent=1) + "\n")
 
-    async def close(self) -> None:
-        """Stop listening and let go of everything. What runs goes on, and is found again by the next devbox."""
+    async def close(self, *, withdraw: bool = False) -> None:
+        """Stop listening and let go of everything.
+
+        :param withdraw: end the attempts that run; the next devbox makes others, and no retry is used up. Without it
+            they go on, and the next devbox finds them again.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._server is not None:
             await self._server.stop(grace=0.5)
-        with contextlib.suppress(AttributeError):
+        if hasattr(self, "files"):
             await self.files.close()
-        with contextlib.suppress(AttributeError):
+        if hasattr(self, "dispatcher"):
+            if withdraw:
+                await self.dispatcher.withdraw()
             await self.dispatcher.close()
-        with contextlib.suppress(AttributeError):
+        if hasattr(self, "store"):
             self.store.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
-
-
-def read_endpoint(folder: Path) -> dict[str, Any] | None:
-    """What the devbox of ``folder`` last said of where it listens; None if it never did."""
-    try:
-        found = json.loads((folder / "endpoint.json").read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -338,4 +331,4 @@ async def serve(devbox: Devbox) -> None:
         logger.info("the devbox listens on %s", devbox.endpoint)
         await ended.wait()
     finally:
-        await devbox.close()
+        await devbox.close(withdraw=True)

@@ -36,7 +36,7 @@ from flyteidl2.workflow.run_service_pb2_grpc import RunServiceStub
 from flyte._core.code_bundle import CodeBundle
 from flyte._core.command import container_args
 from flyte._package.bundle import build_bundle
-from flyte.devbox._plane import read_endpoint
+from flyte.devbox._lifecycle import read_endpoint
 
 FLOW = """
     import asyncio, os, time
