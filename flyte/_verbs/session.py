@@ -196,6 +196,11 @@ def _set(new: Session, connection: "Connection | None") -> None:
     """Both at once, so that calls of several threads do not mix."""
     with _lock:
         _session.set_default(new)
+        if new.image_builder != "local" or "flyte._package.image_engine" in sys.modules:
+            # Not loaded for the default alone: start-up is for those who build nothing.
+            from flyte._package.image_engine import configured_builder
+
+            configured_builder.set_default(None if new.image_builder == "local" else new.image_builder)
         # Where nobody has ever asked for a control plane, there is nothing to forget, and nothing to load.
         if connection is not None or "flyte.remote._connection" in sys.modules:
             from flyte.remote._connection import configured

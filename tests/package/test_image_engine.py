@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+import flyte
 from flyte import Image
 from flyte._definition.layers import PipPackages
 from flyte._package import image_engine
@@ -313,3 +314,13 @@ async def test_a_layer_of_a_kind_that_nobody_knows():
 
     with pytest.raises(ImageBuildError, match="layer of type Mine cannot be built"):
         await ImageBuildEngine.build(IMAGE.clone(addl_layer=Mine(packages=("x",))), "local", dry_run=True)
+
+
+async def test_the_builder_of_the_session_is_used():
+    try:
+        flyte.init(image_builder="nobody")
+        with pytest.raises(ValueError, match="nobody"):
+            await ImageBuildEngine.build(Image.from_debian_base(name="x").with_pip_packages("six"))
+    finally:
+        flyte.init()
+    assert image_engine.configured_builder.get() is None
