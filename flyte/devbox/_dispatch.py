@@ -91,8 +91,11 @@ class Dispatcher:
 
     # Coming in --------------------------------------------------------------------------------------------------------
 
-    async def admit(self, live: Live, *statements: Statement) -> None:
-        """Take a new action, written by ``statements``; it is queued when this returns."""
+    async def admit(self, live: Live, *statements: Statement, answer: Event | None = None) -> None:
+        """Take a new action, written by ``statements``; it is queued when this returns.
+
+        :param answer: how it ends, if it need not run.
+        """
         run = live.run
         live.queued_at = live.state.created_at
         self.runs[run.id] = run
@@ -106,7 +109,9 @@ class Dispatcher:
             self._forget(live)
             raise
         self._tell(live, live.state)
-        if live.state.phase is ActionPhase.QUEUED:
+        if answer is not None:
+            self.apply(live, answer)
+        elif live.state.phase is ActionPhase.QUEUED:
             self._queue(live)
         self._look_later(live)
 

@@ -21,7 +21,7 @@ from flyte._wire.identity import phase_from_wire, phase_to_wire
 from ._dispatch import Dispatcher
 from ._documents import read_document, write_document
 from ._hashing import hash_inputs
-from ._machine import Aborted, Answered, Fault, Policy, Reported, State
+from ._machine import Aborted, Answered, Event, Fault, Policy, Reported, State
 from ._orders import cache_key_of, policy_of
 from ._refusal import Code, Refusal
 from ._rows import CONDITION, TASK, TRACE, Live, Run, fault_in
@@ -248,11 +248,12 @@ class Intake:
             run_output_base=action.run_output_base,
             cache_key=action.task.cache_key.value if action.task.HasField("cache_key") else None,
         )
-        await self._admit(live, statements)
         source = self._to_recover(run, live)
-        if source is not None and live.state.phase is ActionPhase.QUEUED:
-            live.recovered_from = source[0]
-            self._dispatcher.apply(live, Answered(time.time(), source[1], recovered=True))
+        if source is None:
+            await self._admit(live, statements)
+            return
+        live.recovered_from = source[0]
+        await self._admit(live, statements, Answered(time.time(), source[1], recovered=True))
 
     def _task(
         self,
@@ -355,9 +356,9 @@ class Intake:
         )
         return _INSERT_ACTION, values
 
-    async def _admit(self, live: Live, statements: list[Statement]) -> None:
+    async def _admit(self, live: Live, statements: list[Statement], answer: Event | None = None) -> None:
         try:
-            await self._dispatcher.admit(live, *statements)
+            await self._dispatcher.admit(live, *statements, answer=answer)
         except sqlite3.IntegrityError as error:
             raise Refusal(Code.EXISTS, f"action {live.name!r} of run {live.run.name!r} exists already") from error
 

@@ -176,7 +176,7 @@ class Devbox:
         await self.files.start(int(last.get("http_port", 0)))
         self._server = grpc.aio.server(interceptors=[Gate(self.token)], options=_OPTIONS)
         # Attempts that outlived the last devbox know its address, so it is kept if it can be.
-        port = self._listen([self._port, int(last.get("port", 0)) if not self._port else 0, 0])
+        port = self._listen([self._port] if self._port else [int(last.get("port", 0)), 0])
         self.endpoint = f"127.0.0.1:{port}"
         self._compose()
         await self._seed()
@@ -266,7 +266,7 @@ class Devbox:
                 bound: int = self._server.add_insecure_port(f"127.0.0.1:{port}")
                 if bound:
                     return bound
-        raise RuntimeError("no port of 127.0.0.1 can be listened on")
+        raise RuntimeError(f"port {ports[0]} of 127.0.0.1 is taken; choose another with --port, or none for any")
 
     def _write_endpoint(self, port: int) -> None:
         says = {
