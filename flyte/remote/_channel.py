@@ -184,7 +184,11 @@ class Channel:
         if _is_about_credentials(error, self.credentials) and budget.renewals:
             budget.renewals -= 1
             since = time.monotonic()
-            if await self.credentials.renew(headers, may_ask=code is not grpc.StatusCode.UNKNOWN):
+            # Nobody is asked to log in because a permission is missing, or a server has a fault of its own.
+            may_ask = code is grpc.StatusCode.UNAUTHENTICATED or (
+                code is grpc.StatusCode.PERMISSION_DENIED and not self.credentials.has_any()
+            )
+            if await self.credentials.renew(headers, may_ask):
                 budget.extend(time.monotonic() - since)
                 return
         asked_s = asked_delay_s(error)
