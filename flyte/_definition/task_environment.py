@@ -244,7 +244,10 @@ class TaskEnvironment(Environment):
         values.update({key: value for key, value in given.items() if value is not None})
         values.update(kwargs)
         values["depends_on"] = list(values["depends_on"])
-        return TaskEnvironment(name=name, **values)
+        made = TaskEnvironment(name=name, **values)
+        if include is None:
+            made._declared_in = self._declared_in  # which its includes are relative to
+        return made
 
     @classmethod
     def from_task(

@@ -5,7 +5,7 @@ Nothing here changes anything but local caches: images are looked for and not bu
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,7 +38,7 @@ class PlannedImage:
     """An image, and whether it has to be built first.
 
     :param why: it has to be built, or why not.
-    :param environments: names of the environments whose tasks run in it.
+    :param environments: names of the environments whose tasks run in it; of the task, for one that has none.
     """
 
     uri: str
@@ -133,6 +133,10 @@ async def plan_run(
     envs = [environment] if environment is not None else []
     plan = await _prepare(envs, root, copy_style, None)
     if environment is None:
+        # prepare_images asks environments; this one has the task's image and nothing else.
+        alone = Environment(name="alone", image=task.image)
+        await _add_images(plan, [alone], copy_style)
+        plan.images = [replace(image, environments=(task.name,)) for image in plan.images]
         _add_task(plan, task, _context(plan, root, None))
         _add_secrets(plan, [task])
     try:

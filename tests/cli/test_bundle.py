@@ -148,6 +148,18 @@ def test_includes_outside_of_the_root_are_named(tmp_path, bundle):
     assert code == 0 and paths(found) == ["beside.txt", "project/train.py"]
 
 
+def test_a_clone_includes_what_its_original_does(tmp_path, bundle):
+    files = {
+        "lib/base.py": "import flyte\nbase = flyte.TaskEnvironment(name='base', include=('a.txt',))\n",
+        "lib/a.txt": "1", "a.txt": "2", "b.txt": "3",
+        "flow.py": "from lib.base import base\nsame = base.clone_with('same')\n"
+        "other = base.clone_with('other', include=('b.txt',))\n",
+    }  # fmt: skip
+    tree(tmp_path / "project", files)
+    found, _ = bundle("flow.py", "--copy-style", "none")
+    assert paths(found) == ["b.txt", "lib/a.txt"]
+
+
 # Layouts ------------------------------------------------------------------------------------------------------------
 
 SRC = {"src/app/__init__.py": "", "src/app/flow.py": program("from app import steps"), "src/app/steps.py": ""}

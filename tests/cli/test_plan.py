@@ -147,6 +147,21 @@ def test_a_run_before_it_is_started(run):
     assert [t["name"] for t in uncached["tasks"]] == ["low.lower"]
 
 
+def test_a_container_task_without_an_environment(run):
+    (run.folder / "tool.py").write_text(
+        "from flyte.extras import ContainerTask\n"
+        "count = ContainerTask('count', 'loopback.invalid/tools:1', ['wc'], inputs={'t': str}, outputs={'n': int})\n"
+    )
+    done = run("plan", "--output", "json", "tool.py", "count", "--t", "a")
+    assert done.returncode == 0, done.stderr
+    plan = document(done)
+    assert [(i["uri"], i["needs_build"], i["environments"]) for i in plan["images"]] == [
+        ("loopback.invalid/tools:1", False, ["count"])
+    ]
+    assert [(t["name"], t["task_type"]) for t in plan["tasks"]] == [("count", "raw-container")]
+    assert plan["prediction"]["outcome"] == "off"
+
+
 def test_a_plan_of_what_is_not_there(run):
     done = run("plan", "flow.py", "mian")
     assert done.returncode == 2 and "has no task 'mian'; did you mean 'main'?" in done.stderr
