@@ -15,7 +15,7 @@ IMAGE = "localhost/flyte-test-shell:1"
 PROGRAMS = ("sh", "bash", "cat", "sleep", "wc", "ls", "env", "cp", "mkdir", "ln", "id", "tr", "seq")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: other tests have a store of their own, by the same variables
 def shell_image(tmp_path_factory) -> str:
     """The URI of the image."""
     missing = [name for name in ("podman", "runc") if shutil.which(name) is None]
