@@ -16,7 +16,7 @@ from flyte._definition.cache import Cache
 from flyte._definition.task import TaskTemplate
 
 from .attempt import plan_of
-from .cache import key_of, _store
+from .cache import _store, key_of
 
 
 @dataclass(frozen=True, slots=True)
