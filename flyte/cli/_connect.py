@@ -12,42 +12,38 @@ from ._options import wants_json
 if TYPE_CHECKING:
     from typer._click.core import Context
 
-_HOW = (
-    "no control plane is configured; give 'flyte --endpoint HOST ...', set FLYTE_ADMIN_ENDPOINT, or write "
-    "admin.endpoint into a file ('flyte get config --explain' says where)"
-)
-
 
 def connect(ctx: "Context") -> None:
     """Configure this process with the options before the command, else with files and the environment.
 
-    An endpoint given as an option is for itself: the credentials of a file are for the endpoint of the file.
+    The credentials of a file are for the endpoint of the file: another one, given as an option, does not get them.
+    Without any endpoint, :func:`flyte.remote._plane.find_plane` finds the devbox of this machine, or says what is
+    missing.
 
-    :raises InitializationError: no endpoint is configured, or what is configured is wrong.
+    :raises InitializationError: what is configured is wrong.
     :raises ValueError: an endpoint or a way to authenticate that does not exist.
     """
     import os
+    from dataclasses import replace
 
     from flyte._verbs.connect import init_from_api_key, init_from_config
-    from flyte.config import Config, PlatformConfig, auto, read_auth_type
-    from flyte.errors import InitializationError
+    from flyte.config import PlatformConfig, auto, read_auth_type
+    from flyte.remote._endpoint import parse_endpoint
 
     given = ctx.find_root().params
-    config = auto()
-    way = given.get("auth_type")
-    if given.get("endpoint"):
-        platform = PlatformConfig(
-            endpoint=given["endpoint"],
-            insecure=bool(given.get("insecure")),
-            auth_mode=read_auth_type(way) if way else "Pkce",
-        )
-        config = Config(platform=platform, task=config.task, image=config.image, local=config.local)
-    elif not config.platform.endpoint:
-        if not os.environ.get("FLYTE_API_KEY"):
-            raise InitializationError("ClientNotInitializedError", "user", _HOW)
+    config = auto(given.get("config"))
+    endpoint, known = given.get("endpoint"), config.platform.endpoint
+    if not endpoint and not known and os.environ.get("FLYTE_API_KEY"):
         init_from_api_key(project=config.task.project, domain=config.task.domain)
         return
-    init_from_config(config, org=given.get("org"))
+    platform = config.platform
+    if endpoint and not (known and parse_endpoint(endpoint) == parse_endpoint(known)):
+        platform = PlatformConfig(endpoint=endpoint)
+    if given.get("insecure"):
+        platform = replace(platform, insecure=True)
+    if given.get("auth_type"):
+        platform = replace(platform, auth_mode=read_auth_type(given["auth_type"]))
+    init_from_config(replace(config, platform=platform), org=given.get("org"))
 
 
 @contextmanager

@@ -3,19 +3,28 @@
 from typing import Any
 
 from ._client import Client, client
+from ._connection import configured
+from ._plane import find_plane
+
+
+def _client_in_force() -> Client:
+    connection = configured.get()
+    # No project is needed to ask this; but at an address of this machine there may be a devbox with a token.
+    needs_no_project = connection is not None and not connection.endpoint.is_loopback
+    return client() if needs_no_project else find_plane().client
 
 
 async def ask_who(of: Client | None = None) -> dict[str, Any]:
     """The caller as plain values: ``endpoint``, ``subject``, ``name``, ``email``, ... and ``claims``.
 
-    :param of: the client to ask with; the one in force if not given.
+    :param of: the client to ask with; if not given, that of the configured control plane, else of the devbox.
     :raises InitializationError: no control plane is configured.
     :raises UnionRpcError: it could not be asked.
     """
     from flyteidl2.auth.identity_pb2 import UserInfoRequest
     from google.protobuf.json_format import MessageToDict
 
-    one = of or client()
+    one = of or _client_in_force()
     said = await one.identity.UserInfo(UserInfoRequest())
     return {
         "endpoint": str(one.connection.endpoint),

@@ -205,3 +205,38 @@ def connection_to(port: int, **more: Any) -> Connection:
     """A connection to a port of this machine, with short limits."""
     settings: dict[str, Any] = {"insecure": True, "limits": QUICK, **more}
     return Connection(endpoint=parse_endpoint(f"127.0.0.1:{port}"), **settings)
+
+
+class Tunnel:
+    """An HTTP proxy that opens tunnels (CONNECT), and counts them."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.url = ""
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0].decode()
+        self.asked.append(line)
+        host, _, port = line.split()[1].rpartition(":")
+        try:
+            back, onward = await asyncio.open_connection(host, int(port))
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            await asyncio.gather(self._pump(reader, onward), self._pump(back, writer))
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+        sink.close()
+
+    async def __aenter__(self) -> "Tunnel":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()

@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 sys.path.insert(0, str(Path(__file__).parent))  # with importlib's import mode, a test's neighbours are not on the path
 
-from loopback import QUICK, Proxy, Runs, Server, connection_to, fails, serving, waits
+from loopback import QUICK, Proxy, Runs, Server, Tunnel, connection_to, fails, serving, waits
 
 import flyte
 from flyte import errors
@@ -230,6 +230,18 @@ async def test_a_call_can_be_cancelled():
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(call, 2)
+
+
+async def test_a_proxy_is_used_if_one_is_configured_and_only_then(monkeypatch):
+    async with serving() as server, Tunnel() as tunnel:
+        one = client_of(server, http_proxy_url=tunnel.url)
+        await one.identity.UserInfo(WHO)
+        assert tunnel.asked == [f"CONNECT 127.0.0.1:{server.port} HTTP/1.1"]
+        await one.close()
+        # That of the environment is for the world outside.
+        monkeypatch.setenv("http_proxy", tunnel.url)
+        await client_of(server).identity.UserInfo(WHO)
+        assert len(tunnel.asked) == 1
 
 
 # Streams --------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -181,7 +182,7 @@ def test_initializers_load_neither_grpc_nor_httpx():
         "import sys, flyte; flyte.init(endpoint='x.example.com'); flyte.init_passthrough('localhost:1');"
         "print([m for m in ('grpc', 'httpx', 'yaml', 'flyteidl2', 'google.protobuf', 'pydantic') if m in sys.modules])"
     )
-    done = __import__("subprocess").run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr
 
 
@@ -213,6 +214,22 @@ async def test_whoami_says_who_you_are():
         assert (code, err) == (0, "") and json.loads(out)["subject"] == "u-1"
 
 
+async def test_an_endpoint_does_not_get_the_credentials_of_another(tmp_path):
+    async with serving() as server, serving() as other:
+        (tmp_path / "config.yaml").write_text(
+            f"admin: {{endpoint: '{place_of(server)}', insecure: true, authType: ExternalCommand, command: [echo, t]}}"
+        )
+        code, out, _ = await flyte_command("whoami")
+        assert code == 0 and place_of(server) in out
+        code, out, _ = await flyte_command("--endpoint", f"dns:///{place_of(server)}", "whoami")
+        assert code == 0 and place_of(server) in out
+        # The rest of the file, insecure included, is not for the other one.
+        code, _, _ = await flyte_command("--endpoint", place_of(other), "whoami")
+        assert code == 1 and not other.identity.seen
+        assert (await flyte_command("--endpoint", place_of(other), "--insecure", "whoami"))[0] == 0
+        assert "authorization" not in other.identity.seen[0]
+
+
 async def test_whoami_says_what_went_wrong():
     import grpc
 
@@ -224,4 +241,15 @@ async def test_whoami_says_what_went_wrong():
         said = json.loads(out)["error"]
         assert (code, said["code"], said["type"]) == (1, "PERMISSION_DENIED", "RpcPermissionDeniedError")
     code, out, err = await flyte_command("whoami")
-    assert code == 1 and "no control plane is configured; give 'flyte --endpoint" in err
+    assert code == 1 and "no control plane is configured, and no devbox runs on this machine" in err
+
+
+async def test_whoami_at_the_devbox():
+    code, _, err = await flyte_command("start", "devbox", "--port", "0")
+    assert code == 0, err
+    try:
+        code, out, err = await flyte_command("whoami", "--output", "json")
+        assert code == 0, err
+        assert json.loads(out)["endpoint"].startswith("127.0.0.1:") and json.loads(out)["subject"]
+    finally:
+        await flyte_command("stop", "devbox")
