@@ -474,7 +474,8 @@ def _attempt_end(state: State, event: Event) -> tuple[ActionPhase, Fault | None]
 
 def _update_message(live: Live, state: State) -> ActionUpdate:
     """What watchers of its parent are told of an action."""
-    update = ActionUpdate(phase=phase_to_wire(state.phase), output_uri=state.output_uri or live.output_prefix)
+    phase: Any = phase_to_wire(state.phase)
+    update = ActionUpdate(phase=phase, output_uri=state.output_uri or live.output_prefix)
     update.action_id.run.org = live.run.org
     update.action_id.run.project = live.run.project
     update.action_id.run.domain = live.run.domain

@@ -10,14 +10,18 @@ async def read_document(uri: str) -> bytes | None:
     """The content of a file; None if it is not there."""
     at = locate(uri)
     if at.kind == "local":
-        # A few kilobytes of a local disk: a thread would take longer.
-        try:
-            return Path(at.key).read_bytes()
-        except FileNotFoundError:
-            return None
+        return _read_local(at.key)
     if not await exists(uri):
         return None
     return b"".join([chunk async for chunk in get_stream(uri)])
+
+
+def _read_local(path: str) -> bytes | None:
+    # A few kilobytes of a local disk: a thread would take longer.
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 async def write_document(uri: str, data: bytes) -> None:

@@ -13,6 +13,7 @@ import time
 from base64 import b64encode
 from hashlib import md5, sha256
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from flyte._core.log import logger
@@ -151,7 +152,7 @@ class FileServer:
         unfinished = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
         digest, left = md5(usedforsecurity=False), int(length)
         try:
-            with open(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            with _new_file(unfinished) as file:
                 while left:
                     async with asyncio.timeout(_IDLE_S):
                         chunk = await reader.read(min(left, _CHUNK_BYTES))
@@ -171,3 +172,7 @@ class FileServer:
         if content is None:
             raise _Refused(404, "there is no such file")
         return content
+
+
+def _new_file(path: Path) -> BinaryIO:
+    return open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")

@@ -48,9 +48,10 @@ class Policy:
         if self.backoff_base_s <= 0:
             return 0.0
         longest = self.backoff_cap_s if self.backoff_cap_s is not None else 1e9
-        # A large power of a large factor is no number any more.
-        exponent = min(failures - 1, 64)
-        return min(self.backoff_base_s * min(self.backoff_factor**exponent, 1e12), longest)
+        try:
+            return min(self.backoff_base_s * self.backoff_factor ** (failures - 1), longest)
+        except OverflowError:  # a large power of a large factor is no number any more
+            return longest
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,10 @@ def step(state: State, policy: Policy, event: Event) -> tuple[State, tuple[Effec
                 return state, ()
             return _end(state, ActionPhase.SUCCEEDED, at, output_uri=output_uri, fault=None)
         case Failed(at, attempt, fault):
-            return _fail(state, policy, at, fault) if _is_current(state, attempt) else (state, ())
+            if not _is_current(state, attempt):
+                return state, ()
+            after, effects = _fail(state, policy, at, fault)
+            return after, tuple(effect for effect in effects if effect is not Effect.STOP)  # it has ended by itself
         case Answered(at, output_uri, recovered):
             phase = ActionPhase.RECOVERED if recovered else ActionPhase.SUCCEEDED
             return _end(state, phase, at, output_uri=output_uri, fault=None)

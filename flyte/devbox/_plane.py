@@ -30,6 +30,7 @@ from flyteidl2.task.task_service_pb2_grpc import add_TaskServiceServicer_to_serv
 from flyteidl2.trigger.trigger_service_pb2_grpc import add_TriggerServiceServicer_to_server
 from flyteidl2.workflow.run_service_pb2_grpc import add_RunServiceServicer_to_server
 
+from flyte._core.clock import Clock, SystemClock
 from flyte._core.home import home_dir
 from flyte._core.log import logger
 from flyte._core.version import VERSION
@@ -40,6 +41,7 @@ from ._intake import Intake, Specs
 from ._lifecycle import read_endpoint, take_lock
 from ._reading import Reader
 from ._refusal import Code, Refusal
+from ._schedule import Scheduler
 from ._services.admin import AuthMetadata, Clusters, Identities, Projects, Secrets
 from ._services.catalog import Catalog, Tasks, Triggers
 from ._services.data import Data
@@ -72,7 +74,7 @@ class AlreadyRunning(Exception):
     """Another devbox has this folder; the message says which."""
 
 
-class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # the stubs know no types
+class Gate(grpc.aio.ServerInterceptor):
     """Lets in who shows the token, and turns refusals into statuses.
 
     :param token: the token; a call is let in with ``authorization: Bearer <token>``.
@@ -82,11 +84,13 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # the stubs know 
         self._wanted = f"Bearer {token}".encode()
 
     async def intercept_service(
-        self, continuation: Callable[[Any], Awaitable[Any]], details: grpc.HandlerCallDetails
+        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
         """Wrap a call."""
-        handler = await continuation(details)
-        shown = next((value for key, value in details.invocation_metadata or () if key == "authorization"), "")
+        handler = await continuation(handler_call_details)
+        shown = next(
+            (value for key, value in handler_call_details.invocation_metadata or () if key == "authorization"), ""
+        )
         if not hmac.compare_digest(str(shown).encode(), self._wanted):
             return _closed(handler)
         return None if handler is None else _opened(handler)
@@ -142,6 +146,7 @@ class Devbox:
     :param executor: runs attempts; processes of this machine if not given.
     :param places: how many attempts may work at the same time; twice the processors, at least 4, if not given.
     :param port: where to listen; where it last did if that is free, else anywhere, if not given.
+    :param clock: when triggers fire; the machine's own if not given.
     """
 
     def __init__(
@@ -151,12 +156,14 @@ class Devbox:
         executor: Executor | None = None,
         places: int | None = None,
         port: int = 0,
+        clock: Clock | None = None,
     ) -> None:
         self.folder = (folder or home_dir() / "devbox").resolve()
         self.endpoint = ""
         self._executor = executor or ProcessExecutor()
         self._places = places or max(4, 2 * (os.cpu_count() or 1))
         self._port = port
+        self._clock = clock or SystemClock()
         self._lock = -1
         self._tasks: list[asyncio.Task[None]] = []
         self._server: Any = None
@@ -183,7 +190,8 @@ class Devbox:
         self._resume()
         await self._server.start()
         self._write_endpoint(port)
-        self._tasks.append(asyncio.create_task(self.dispatcher.sweep()))
+        self.scheduler = Scheduler(self.catalog, self.intake, self._clock)
+        self._tasks += [asyncio.create_task(self.dispatcher.sweep()), asyncio.create_task(self.scheduler.run())]
 
     def _compose(self) -> None:
         changes = Changes()
@@ -207,17 +215,23 @@ class Devbox:
         reader = Reader(self.store, specs, user)
         runs = Runs(self.store, changes, self.dispatcher, self.intake, reader, self.catalog)
         data = Data(self.store, self.intake, reader, self.catalog, self.files, data_folder)
-        server = self._server
-        add_RunServiceServicer_to_server(runs, server)
-        add_ActionsServiceServicer_to_server(Actions(runs, self.store, changes, self.dispatcher, self.intake), server)
-        add_DataProxyServiceServicer_to_server(data, server)
-        add_TaskServiceServicer_to_server(Tasks(self.catalog), server)
-        add_TriggerServiceServicer_to_server(Triggers(self.catalog), server)
-        add_SecretServiceServicer_to_server(kept, server)
-        add_ProjectServiceServicer_to_server(Projects(self.store), server)
-        add_ClusterServiceServicer_to_server(Clusters(), server)
-        add_IdentityServiceServicer_to_server(Identities(user), server)
-        add_AuthMetadataServiceServicer_to_server(AuthMetadata(), server)
+        served: list[tuple[Any, Any]] = [
+            (add_RunServiceServicer_to_server, runs),
+            (
+                add_ActionsServiceServicer_to_server,
+                Actions(runs, self.store, changes, self.dispatcher, self.intake),
+            ),
+            (add_DataProxyServiceServicer_to_server, data),
+            (add_TaskServiceServicer_to_server, Tasks(self.catalog)),
+            (add_TriggerServiceServicer_to_server, Triggers(self.catalog)),
+            (add_SecretServiceServicer_to_server, kept),
+            (add_ProjectServiceServicer_to_server, Projects(self.store)),
+            (add_ClusterServiceServicer_to_server, Clusters()),
+            (add_IdentityServiceServicer_to_server, Identities(user)),
+            (add_AuthMetadataServiceServicer_to_server, AuthMetadata()),
+        ]
+        for add, servicer in served:
+            add(servicer, self._server)
 
     def _variables(self) -> dict[str, str]:
         """What every attempt is told of this control plane; the token itself stays in its file."""

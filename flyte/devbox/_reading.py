@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable
+from typing import Any
 
 from flyteidl2.common.identifier_pb2 import ActionIdentifier, RunIdentifier
 from flyteidl2.common.identity_pb2 import EnrichedIdentity
@@ -90,8 +91,8 @@ class Reader:
             action_type=_TYPES[row["kind"]],
             executed_by=self.identity(),
             environment_name=row["environment"],
-            source=run.source,
         )
+        metadata.source = run.source  # type: ignore[assignment]  # a number, as the database has it
         if row["kind"] == TASK:
             task = metadata.task
             task.id.CopyFrom(
@@ -188,7 +189,8 @@ class Reader:
 
 
 def _transitions(attempt: sqlite3.Row) -> Iterable[PhaseTransition]:
-    queued, running = phase_to_wire(ActionPhase.QUEUED), phase_to_wire(ActionPhase.RUNNING)
+    queued: Any = phase_to_wire(ActionPhase.QUEUED)
+    running: Any = phase_to_wire(ActionPhase.RUNNING)
     begun, started, ended = moment(attempt["queued_at"]), moment(attempt["started_at"]), attempt["ended_at"]
     yield PhaseTransition(phase=queued, start_time=begun, end_time=started)
     if ended is None:

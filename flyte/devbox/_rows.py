@@ -125,13 +125,18 @@ def state_from(row: sqlite3.Row) -> State:
     )
 
 
+_UPDATE = (
+    "UPDATE action SET phase = ?, attempt = ?, user_failures = ?, system_failures = ?, not_before = ?, "
+    "started_at = ?, ended_at = ?, updated_at = ?, error = ?, output_uri = ?, reason = ?, value = ?, "
+    "cache_status = ?, recovered_from = ? WHERE id = ?"
+)
+
+
 def update_of(live: Live, at: float) -> Statement:
     """Write an action's state."""
     state = live.state
     return (
-        "UPDATE action SET phase = ?, attempt = ?, user_failures = ?, system_failures = ?, not_before = ?, "
-        "started_at = ?, ended_at = ?, updated_at = ?, error = ?, output_uri = ?, reason = ?, value = ?, "
-        "cache_status = ?, recovered_from = ? WHERE id = ?",
+        _UPDATE,
         (
             phase_to_wire(state.phase),
             state.attempt,

@@ -39,7 +39,7 @@ _PROJECT = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PAGE = 100
 
 
-class Clusters(ClusterServiceServicer):  # type: ignore[misc]  # the stubs know no types
+class Clusters(ClusterServiceServicer):
     """There is one, and it is here."""
 
     async def SelectCluster(self, request: cluster.SelectClusterRequest, context: Any) -> cluster.SelectClusterResponse:
@@ -47,7 +47,7 @@ class Clusters(ClusterServiceServicer):  # type: ignore[misc]  # the stubs know 
         return cluster.SelectClusterResponse(cluster="devbox")
 
 
-class Identities(IdentityServiceServicer):  # type: ignore[misc]  # the stubs know no types
+class Identities(IdentityServiceServicer):
     """The person whose machine this is."""
 
     def __init__(self, user: str) -> None:
@@ -58,7 +58,7 @@ class Identities(IdentityServiceServicer):  # type: ignore[misc]  # the stubs kn
         return identity.UserInfoResponse(subject=self._user, name=self._user, preferred_username=self._user)
 
 
-class AuthMetadata(AuthMetadataServiceServicer):  # type: ignore[misc]  # the stubs know no types
+class AuthMetadata(AuthMetadataServiceServicer):
     """There is no issuer of tokens; the header that takes the devbox's own is the usual one."""
 
     async def GetPublicClientConfig(
@@ -68,7 +68,7 @@ class AuthMetadata(AuthMetadataServiceServicer):  # type: ignore[misc]  # the st
         return auth.GetPublicClientConfigResponse(authorization_metadata_key="authorization")
 
 
-class Projects(ProjectServiceServicer):  # type: ignore[misc]  # the stubs know no types
+class Projects(ProjectServiceServicer):
     """Keeps projects. A run may name one that was never created: on one machine that is no mistake to guard against."""
 
     def __init__(self, store: Store) -> None:
@@ -140,7 +140,7 @@ def _project(row: sqlite3.Row, org: str) -> Project:
 # Secrets ------------------------------------------------------------------------------------------------------------
 
 
-class Secrets(SecretServiceServicer):  # type: ignore[misc]  # the stubs know no types
+class Secrets(SecretServiceServicer):
     """Keeps secrets, and gives them to the attempts that ask for them; no call reads a value back."""
 
     def __init__(self, store: Store) -> None:

@@ -21,11 +21,11 @@ from flyteidl2.trigger import trigger_service_pb2 as triggers
 from flyteidl2.trigger.trigger_definition_pb2 import Trigger, TriggerDetails, TriggerSpec, TriggerStatus
 from flyteidl2.trigger.trigger_service_pb2_grpc import TriggerServiceServicer
 
+from flyte.devbox._calendar import check_schedule
 from flyte.devbox._intake import Specs
 from flyte.devbox._listing import Column, conditions, order, page, read_moment
 from flyte.devbox._reading import moment
 from flyte.devbox._refusal import Code, Refusal
-from flyte.devbox._schedule import check_schedule
 from flyte.devbox._store import Statement, Store
 
 _TASK_COLUMNS = {
@@ -50,6 +50,13 @@ _TRIGGER_COLUMNS = {
     "updated_at": Column("updated_at", read_moment),
 }
 _OF_TRIGGER = "project = ? AND domain = ? AND task_name = ? AND name = ?"
+
+_PUT_TRIGGER = (
+    "INSERT INTO trigger_ VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, NULL) "
+    "ON CONFLICT (project, domain, task_name, name) DO UPDATE SET revision = revision + 1, "
+    "task_version = excluded.task_version, spec = excluded.spec, automation = excluded.automation, "
+    "active = excluded.active, updated_at = excluded.updated_at, org = excluded.org"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +141,11 @@ class Catalog:
         """All triggers that are to fire."""
         return [trigger_from(row) for row in self.store.rows("SELECT * FROM trigger_ WHERE active = 1")]
 
+    def fired(self, name: TriggerName, at: float) -> Statement:
+        """What writes that a trigger was fired."""
+        values = (at, name.project, name.domain, name.task_name, name.name)
+        return f"UPDATE trigger_ SET triggered_at = ? WHERE {_OF_TRIGGER}", values
+
     def put_trigger(self, name: TriggerName, spec: TriggerSpec, automation: TriggerAutomationSpec) -> Statement:
         """What writes a trigger, as a new revision if it is there already.
 
@@ -142,10 +154,7 @@ class Catalog:
         check_schedule(name.name, automation)
         now = time.time()
         return (
-            "INSERT INTO trigger_ VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, NULL) "
-            "ON CONFLICT (project, domain, task_name, name) DO UPDATE SET revision = revision + 1, "
-            "task_version = excluded.task_version, spec = excluded.spec, automation = excluded.automation, "
-            "active = excluded.active, updated_at = excluded.updated_at, org = excluded.org",
+            _PUT_TRIGGER,
             (
                 *(name.project, name.domain, name.task_name, name.name, name.org, spec.task_version),
                 *(spec.SerializeToString(), automation.SerializeToString(), int(spec.active), now, now),
@@ -174,7 +183,7 @@ def trigger_from(row: sqlite3.Row) -> KnownTrigger:
     )
 
 
-class Tasks(TaskServiceServicer):  # type: ignore[misc]  # the stubs know no types
+class Tasks(TaskServiceServicer):
     """Keeps deployed tasks."""
 
     def __init__(self, catalog: Catalog) -> None:
@@ -201,13 +210,9 @@ class Tasks(TaskServiceServicer):  # type: ignore[misc]  # the stubs know no typ
         ]
         if request.triggers:
             marks = ", ".join("?" * len(request.triggers))
-            statements.append(
-                (
-                    "DELETE FROM trigger_ WHERE project = ? AND domain = ? AND task_name = ? "
-                    f"AND name NOT IN ({marks})",
-                    (task.project, task.domain, task.name, *(one.name for one in request.triggers)),
-                )
-            )
+            others = f"project = ? AND domain = ? AND task_name = ? AND name NOT IN ({marks})"
+            names = [one.name for one in request.triggers]
+            statements.append((f"DELETE FROM trigger_ WHERE {others}", (task.project, task.domain, task.name, *names)))
             statements += [self._trigger(task, one) for one in request.triggers]
         await self._store.write(*statements)
         return tasks.DeployTaskResponse()
@@ -291,7 +296,7 @@ def _task_id(row: sqlite3.Row) -> TaskIdentifier:
     )
 
 
-class Triggers(TriggerServiceServicer):  # type: ignore[misc]  # the stubs know no types
+class Triggers(TriggerServiceServicer):
     """Keeps triggers, and switches them on and off."""
 
     def __init__(self, catalog: Catalog) -> None:

@@ -38,7 +38,7 @@ _LINE_BYTES = 64 * 1024
 """A longer line is given in parts."""
 
 
-class Data(DataProxyServiceServicer):  # type: ignore[misc]  # the stubs know no types
+class Data(DataProxyServiceServicer):
     """Says where to put data, and gives what was left."""
 
     def __init__(
@@ -82,12 +82,14 @@ class Data(DataProxyServiceServicer):  # type: ignore[misc]  # the stubs know no
         spec = self._spec(request)
         ignored = spec.task_template.metadata.cache_ignore_input_vars if spec is not None else ()
         hashed = hash_inputs(request.inputs, ignored)
-        scope = request.run_id if request.WhichOneof("id") == "run_id" else request.project_id
-        name = scope.project if request.WhichOneof("id") == "run_id" else request.project_id.name
+        if request.WhichOneof("id") == "run_id":
+            project, domain = request.run_id.project, request.run_id.domain
+        else:
+            project, domain = request.project_id.name, request.project_id.domain
         # Values that the hash ignores still differ.
         whole = hash_inputs(request.inputs)
         base = (request.base_dir or self._intake.data_uri).rstrip("/")
-        folder = f"{base}/uploads/{'/'.join(_inner('project', name))}/{'/'.join(_inner('domain', scope.domain))}"
+        folder = f"{base}/uploads/{'/'.join([*_inner('project', project), *_inner('domain', domain)])}"
         uri = f"{folder}/offloaded-inputs/{whole}"
         await write_document(f"{uri}/inputs.pb", request.inputs.SerializeToString(deterministic=True))
         return data.UploadInputsResponse(offloaded_input_data=OffloadedInputData(uri=uri, inputs_hash=hashed))
@@ -162,7 +164,7 @@ class Data(DataProxyServiceServicer):  # type: ignore[misc]  # the stubs know no
 
     async def TailLogs(self, request: data.TailLogsRequest, context: Any) -> AsyncIterator[data.TailLogsResponse]:
         """The lines of an attempt as it prints them, until it has ended."""
-        run, row = self._action(request.action_id)
+        _, row = self._action(request.action_id)
         number = request.attempt or max(row["attempt"], 1)
         attempt = self._attempt(row["id"], number)
         if attempt is None:

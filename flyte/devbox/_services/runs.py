@@ -57,7 +57,7 @@ _COLUMNS = {
 }
 
 
-class Runs(RunServiceServicer):  # type: ignore[misc]  # the stubs know no types
+class Runs(RunServiceServicer):
     """Creates, shows, lists, watches and ends runs."""
 
     def __init__(
@@ -190,6 +190,7 @@ class Runs(RunServiceServicer):  # type: ignore[misc]  # the stubs know no types
         )
 
     def _scope(self, request: service.ListRunsRequest) -> tuple[str, list[Any]]:
+        columns: tuple[str, ...]
         match request.WhichOneof("scope_by"):
             case "project_id":
                 scope = request.project_id
@@ -375,7 +376,7 @@ def _check_type(condition: ConditionAction, literal: Literal) -> None:
         )
 
 
-class Actions(ActionsServiceServicer):  # type: ignore[misc]  # the stubs know no types
+class Actions(ActionsServiceServicer):
     """What the controller in a container asks: start children, hear of them, end them."""
 
     def __init__(self, runs: Runs, store: Store, changes: Changes, dispatcher: Dispatcher, intake: Intake) -> None:

@@ -76,7 +76,7 @@ class ProcessExecutor:
                 await _readable(descriptor)
             finally:
                 os.close(descriptor)
-        while (child.poll() is None) if child is not None else is_alive(ticket):
+        while (child.poll() is None) if child is not None else is_alive(ticket):  # noqa: ASYNC110 (nothing else tells)
             await asyncio.sleep(_POLL_S if descriptor < 0 else 0.001)
         self._children.pop(ticket, None)
         # What it started must not outlive it: nobody waits for that any more.
@@ -93,7 +93,7 @@ class ProcessExecutor:
         # Whoever waits for the process takes its exit code; here it is only looked at.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                while is_alive(ticket):
+                while is_alive(ticket):  # noqa: ASYNC110 (it may be no child of ours)
                     await asyncio.sleep(0.02)
         _signal_group(pid, signal.SIGKILL)
 
@@ -131,7 +131,12 @@ def _started_by_ps(pid: int) -> str:
 async def _readable(descriptor: int) -> None:
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(descriptor, lambda: ended.done() or ended.set_result(None))
+
+    def notice() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(descriptor, notice)
     try:
         await ended
     finally:
