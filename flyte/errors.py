@@ -466,7 +466,7 @@ class RpcThrottledError(UnionRpcError):
     """The control plane asked to slow down for longer than the client waits."""
 
 
-class RpcTimeoutError(UnionRpcError, TimeoutError):
+class RpcTimeoutError(UnionRpcError):
     """No answer within the call's deadline."""
 
 

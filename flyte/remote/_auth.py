@@ -124,11 +124,8 @@ class Authenticator:
             return None
         tokens = self._tokens
         if tokens is None and self.way in _PERSONAL:
-            if not self._loaded:
-                stored = await self._store.load()
-                with self._lock:
-                    self._loaded = True
-                    self._tokens = tokens = self._tokens or stored
+            await self._load()
+            tokens = self._tokens
             if tokens is None:
                 return None
         if tokens is None:
@@ -167,6 +164,24 @@ class Authenticator:
         return True
 
     # One at a time.
+
+    async def _load(self) -> None:
+        """Read the tokens of an earlier process, once."""
+        while not self._loaded:
+            mine = _Flight(False)
+            with self._lock:
+                flight = self._flights.setdefault("load", mine)
+            if flight is not mine:
+                await flight.wait()
+                continue
+            try:
+                stored = await self._store.load()
+                with self._lock:
+                    self._tokens, self._loaded = self._tokens or stored, True
+            finally:
+                with self._lock:
+                    del self._flights["load"]
+                mine.end(None)
 
     async def _fly(self, what: str, stale: str | None, may_ask: bool) -> Tokens:
         """Other tokens than ``stale``, from whoever gets them first."""

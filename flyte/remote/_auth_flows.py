@@ -161,8 +161,12 @@ def _refusal(document: Mapping[str, Any], secrets: tuple[str, ...]) -> RefusedLo
     said = f"{error}: {description}" if description else error
     for secret in secrets:
         said = said.replace(secret, "***") if len(secret) > 3 else said
-    plain = "".join(letter if letter.isprintable() else " " for letter in said[:300])
-    return RefusedLogin(error, f"the issuer of tokens refused: {plain}")
+    return RefusedLogin(error, f"the issuer of tokens refused: {_plain(said)}")
+
+
+def _plain(text: str) -> str:
+    """What an issuer says, without what would move the cursor of a terminal, and not too much of it."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:500])
 
 
 def _wishes(issuer: Issuer) -> dict[str, str]:
@@ -226,7 +230,7 @@ def log_in_with_device(issuer: Issuer, now: Now) -> Flow:
         raise _refusal(said, ())
     code = said["device_code"]
     page = str(said.get("verification_uri_complete") or said.get("verification_uri") or said.get("verification_url"))
-    yield Show(f"To log in, open {page} and enter the code {said['user_code']}")
+    yield Show(_plain(f"To log in, open {page} and enter the code {said['user_code']}"))
     every_s = _seconds(said.get("interval"), 5.0)
     left_s = _seconds(said.get("expires_in"), 600.0)
     while left_s > 0:

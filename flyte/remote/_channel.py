@@ -230,10 +230,11 @@ class Channel:
             secret = value.removeprefix("Bearer ")
             if len(secret) > 3 and name != "x-request-id":
                 details = details.replace(secret, "***")
+        details = "".join(one if one.isprintable() or one in "\n\t" else " " for one in details[:_LONGEST_DETAILS])
         after = f" after {budget.attempts} attempts" if budget.attempts > 1 else ""
         remedy = f"; {_REMEDIES[code]}" if code in _REMEDIES else ""
         message = (
-            f"{_short(method)} at {self.connection.endpoint} failed{after}: {code}: {details[:_LONGEST_DETAILS]}"
+            f"{_short(method)} at {self.connection.endpoint} failed{after}: {code}: {details}"
             f"{remedy} (request id {request_id})"
         )
         raised = RPC_ERRORS[code](code, message)

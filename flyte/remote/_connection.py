@@ -18,7 +18,8 @@ class Limits:
     :param connect_s: for a connection, the TLS handshake included.
     :param keepalive_every_s: how often a connection that a call waits on is asked whether it is alive.
     :param keepalive_answer_s: how long it may take to say so. A connection that died without a word is noticed within
-        the two together.
+        the two together. A server that takes this for too often says so ("too many pings"), and gRPC then asks it half
+        as often each time.
     :param backoff_first_s: before the first retry; then twice as long each time, with half of it left to chance.
     :param backoff_cap_s: the longest of these.
     :param throttled_s: in total, for a server that asks to slow down; this time does not count for ``call_s``.

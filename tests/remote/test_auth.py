@@ -417,6 +417,16 @@ async def test_one_login_for_a_hundred_calls(plane):
     assert len(plane.opened) == 1 and plane.issuer.grants("authorization_code") == 1
 
 
+async def test_the_store_is_read_once_for_a_hundred_calls(plane, monkeypatch):
+    await plane.client().identity.UserInfo(WHO)
+    reads = []
+    read = TokenStore._read
+    monkeypatch.setattr(TokenStore, "_read", lambda self: reads.append(1) or read(self))
+    one = plane.client()
+    await asyncio.gather(*(one.identity.UserInfo(WHO) for _ in range(100)))
+    assert len(reads) == 1 and len(plane.opened) == 1
+
+
 async def test_one_refresh_for_many_event_loops(plane):
     one = plane.client()
     await one.identity.UserInfo(WHO)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,22 @@ def test_init_in_cluster(monkeypatch, tmp_path):
     flyte.init_in_cluster()
     connection = configured.get()
     assert connection is not None and connection.auth_type == "DeviceFlow"
+
+
+def test_calls_of_init_in_many_threads_do_not_mix():
+    def configure(number: int) -> None:
+        for _ in range(20):
+            flyte.init(endpoint=f"h{number}.flyte.example.com", project=f"p{number}")
+
+    threads = [threading.Thread(target=configure, args=(number,)) for number in range(16)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    connection = configured.get()
+    assert connection is not None and session().endpoint == str(connection.endpoint)
+    number = connection.endpoint.host.split(".")[0][1:]
+    assert (session().project, session().org, connection.project) == (f"p{number}", f"h{number}", f"p{number}")
 
 
 def test_init_passthrough(monkeypatch):
