@@ -180,7 +180,7 @@ def answer_here(waiting: Waiting, answer: Answer) -> None:
 _SELECT = (
     "SELECT a.id, a.name, a.phase, a.queued_at, a.ended_at, a.waiting, p.name, t.name, t.detail"
     " FROM action a JOIN task t ON t.id = a.task LEFT JOIN action p ON p.id = a.parent"
-    " WHERE a.id BETWEEN ?1 << 32 AND (?1 + 1 << 32) - 1 AND t.kind = 'condition' ORDER BY a.id"
+    " WHERE a.id BETWEEN :run << 32 AND (:run + 1 << 32) - 1 AND t.kind = 'condition' ORDER BY a.id"
 )
 
 
@@ -255,7 +255,7 @@ def _conditions(file: sqlite3.Connection, run: str) -> list[Asked]:
         key: Answer(value, at, by)
         for key, value, at, by in file.execute("SELECT name, value, at, by FROM signal WHERE run = ?", (run,))
     }
-    return [_asked(run, row, said, alive) for row in file.execute(_SELECT, (number,))]
+    return [_asked(run, row, said, alive) for row in file.execute(_SELECT, {"run": number})]
 
 
 def _asked(run: str, row: Any, said: dict[str, Answer], alive: bool) -> Asked:
@@ -319,21 +319,21 @@ def _put(file: sqlite3.Connection, asked: Asked, answer: Answer, check_phase: bo
 
 _KIN = (
     "WITH RECURSIVE"
-    " before (id) AS (SELECT ?1 UNION SELECT r.recovered_from FROM run r JOIN before ON r.id = before.id"
+    " before (id) AS (SELECT :run UNION SELECT r.recovered_from FROM run r JOIN before ON r.id = before.id"
     "  WHERE r.recovered_from IS NOT NULL),"
-    " after (id) AS (SELECT ?1 UNION SELECT r.id FROM run r JOIN after ON r.recovered_from = after.id),"
+    " after (id) AS (SELECT :run UNION SELECT r.id FROM run r JOIN after ON r.recovered_from = after.id),"
     " kin (id, is_before) AS (SELECT id, 1 FROM before UNION ALL SELECT id, 0 FROM after)"
     " SELECT r.name, t.name, a.id FROM kin JOIN run r ON r.id = kin.id"
     " JOIN action a ON a.id BETWEEN kin.id << 32 AND (kin.id + 1 << 32) - 1"
-    "  AND a.key = (SELECT key FROM action WHERE id = ?2) JOIN task t ON t.id = a.task"
-    " WHERE t.version = (SELECT u.version FROM action b JOIN task u ON u.id = b.task WHERE b.id = ?2)"
-    "  AND kin.id != ?1 AND (is_before = 0 OR a.phase IN ('paused', 'aborted'))"
+    "  AND a.key = (SELECT key FROM action WHERE id = :action) JOIN task t ON t.id = a.task"
+    " WHERE t.version = (SELECT u.version FROM action b JOIN task u ON u.id = b.task WHERE b.id = :action)"
+    "  AND kin.id != :run AND (is_before = 0 OR a.phase IN ('paused', 'aborted'))"
 )
 
 
 def _kin_of(file: sqlite3.Connection, asked: Asked) -> list[tuple[str, str]]:
     """Where an answer to the same question of runs that this one was recovered from, or that recover it, may stand."""
-    found = file.execute(_KIN, (asked.id >> 32, asked.id))
+    found = file.execute(_KIN, {"run": asked.id >> 32, "action": asked.id})
     return [(run, key_of(name, number)) for run, name, number in found]
 
 
