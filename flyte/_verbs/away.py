@@ -43,7 +43,10 @@ async def run_away(
     from flyte.remote._plane import find_plane
 
     # Wrong arguments are said before anything is built or sent.
-    values = task.interface.bind(args, kwargs)
+    try:
+        values = task.interface.bind(args, kwargs)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"task {task.name!r} {error}") from None
     arguments = dict(zip(task.interface.inputs, values, strict=True))
     plane = find_plane()
     now = session()

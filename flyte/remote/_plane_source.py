@@ -94,6 +94,8 @@ class PlaneHistory:
     :param plane: where to ask.
     """
 
+    is_local = False
+
     def __init__(self, plane: Plane) -> None:
         self.plane = plane
         self._runs: list[ActionID] = []

@@ -79,9 +79,10 @@ class _SeenRun(JsonText):
 
 
 class Run(_SeenRun):
-    """A run of this machine, in whichever process it was, or is. Made by :meth:`get` and :meth:`listall`.
+    """A run: of this machine, in whichever process it was or is, or of a control plane.
 
-    Methods block, and are awaited as ``.aio``.
+    Made by :func:`flyte.run`, if it runs elsewhere, and by :meth:`get` and :meth:`listall`, which ask the control plane
+    if one is configured. Methods block, and are awaited as ``.aio``.
     """
 
     _interface: "NativeInterface | None" = None
@@ -132,21 +133,18 @@ class Run(_SeenRun):
             ``created_by_subject``, ``updated_at``, ``with_labels``, ``with_label_keys``.
         :raises ValueError: an unknown phase or order.
         """
-        refuse_filters(
-            "Run.listall",
-            {
-                "task_version": task_version,
-                "created_by_subject": created_by_subject,
-                "updated_at": updated_at,
-                "with_labels": with_labels,
-                "with_label_keys": with_label_keys,
-            },
-        )
+        looked_up = source()
+        more = {"version": task_version, "labels": with_labels, "label_keys": with_label_keys}
+        refuse_filters("Run.listall", {"created_by_subject": created_by_subject, "updated_at": updated_at})
+        if looked_up.is_local:
+            said = {"task_version": task_version, "with_labels": with_labels, "with_label_keys": with_label_keys}
+            refuse_filters("Run.listall", said)
+            more = {}
         order = order_of(sort_by, ("created_at",))
         phases = phases_of(in_phase)
         range_ = created_at or TimeFilter()
-        looked_up = source()
         entries = await looked_up.runs(
+            **{key: value for key, value in more.items() if value},
             task=task_name,
             phases=phases,
             paused_only=paused_actions_only,
@@ -191,7 +189,9 @@ class Run(_SeenRun):
 
     @syncify
     async def wait(self, quiet: bool = False, wait_for: WaitFor = "terminal") -> None:
-        """Wait until the run has ended, in whichever process it is; one whose process dies has ended.
+        """Wait until the run has ended, wherever it is; one of this machine whose process dies has ended.
+
+        Broken connections and restarts of the control plane are waited out for five minutes.
 
         :param quiet: means nothing here, where waiting says nothing.
         :param wait_for: ``running`` waits for its start only, which a run on this machine has behind it.
@@ -320,7 +320,11 @@ class Run(_SeenRun):
         if not self._entry.has_ended:
             raise RuntimeUserError("RunNotDoneError", f"run {self.name!r} has not ended; call wait() first")
         if self._entry.phase in FAILED:
-            raise error_of(self._entry)
+            failure = error_of(self._entry)
+            if self._entry.fault is not None and self._entry.fault.traceback:
+                failure.add_note(f"where it failed:\n{self._entry.fault.traceback.rstrip()}")
+            failure.add_note(f"in run {self.name}")
+            raise failure
 
     @syncify
     async def get_report(self, attempt: int | None = None) -> str:

@@ -32,7 +32,12 @@ T = TypeVar("T")
 
 
 class Source(Protocol):
-    """What the objects ask for."""
+    """What the objects ask for.
+
+    :param is_local: whether it is the history of this machine.
+    """
+
+    is_local: bool
 
     async def run(self, name: str) -> RunEntry:
         """The run called ``name``.
@@ -113,6 +118,8 @@ class LocalHistory:
 
     :param history: the journal's reader.
     """
+
+    is_local = True
 
     def __init__(self, history: History) -> None:
         self.history = history
