@@ -113,7 +113,8 @@ def _codec_of(annotation: Any, shape: Shape) -> Codec[Any]:
             return MessageCodec(annotation, target)
     from flyte.types._pickle import PickleCodec
 
-    name = "typing.Any" if shape.kind == "constant" else str(target)
+    # Python 3.13 keeps its paths in a module of another name; a type has one name on every Python.
+    name = "typing.Any" if shape.kind == "constant" else str(target).replace("pathlib._local.", "pathlib.")
     return PickleCodec(annotation, name, closed=shape.kind in ("closed", "constant"))
 
 
