@@ -78,7 +78,7 @@ class Dispatcher:
         self.changes = changes
         self.executor = executor
         self.runs: dict[int, Run] = {}
-        self.folder = folder
+        self._folder = str(folder)
         self.places = places
         self.variables = variables
         self._specs = specs
@@ -170,7 +170,7 @@ class Dispatcher:
         number = live.state.attempt
         folder = self._folder_of(live, number)
         try:
-            live.ticket = self.executor.start(self._order(live, folder))
+            live.ticket = self.executor.start(self._order(live, Path(folder)))
         except CannotRun as error:
             fault = Fault("UnsupportedByDevbox", str(error), "user", recoverable=False)
         except LookupError as error:
@@ -183,8 +183,8 @@ class Dispatcher:
             return
         self.apply(live, Failed(time.time(), number, fault))
 
-    def _folder_of(self, live: Live, number: int) -> Path:
-        return self.folder / str(live.run.id) / live.name / str(number)
+    def _folder_of(self, live: Live, number: int) -> str:
+        return f"{self._folder}/{live.run.id}/{live.name}/{number}"
 
     def _order(self, live: Live, folder: Path) -> Order:
         assert live.spec is not None
@@ -276,7 +276,7 @@ class Dispatcher:
         if isinstance(event, Started):
             self._working += 1 if live.children == 0 else 0
             live.output_prefix = self._prefix(live, live.state.attempt)
-            statements.append(attempt_started(live, str(self._folder_of(live, live.state.attempt))))
+            statements.append(attempt_started(live, self._folder_of(live, live.state.attempt)))
         elif before.phase is ActionPhase.RUNNING and live.state.phase is not ActionPhase.RUNNING:
             self._working -= 1 if live.children == 0 else 0
             ended, fault = _attempt_end(live.state, event)
@@ -284,7 +284,7 @@ class Dispatcher:
         if Effect.FINISH in effects:
             statements += self._put_into_cache(live)
         ticket, live.ticket = (live.ticket, None) if Effect.STOP in effects else (None, live.ticket)
-        done = asyncio.wrap_future(self.store.submit(statements))
+        done = self.store.submit(statements)
         state = live.state
         done.add_done_callback(lambda written: self._applied(live, event, state, effects, ticket, written))
         return True

@@ -193,12 +193,11 @@ def step(state: State, policy: Policy, event: Event) -> tuple[State, tuple[Effec
         case Succeeded(at, attempt, output_uri):
             if not _is_current(state, attempt):
                 return state, ()
-            return _end(state, ActionPhase.SUCCEEDED, at, output_uri=output_uri, fault=None)
+            return _by_itself(_end(state, ActionPhase.SUCCEEDED, at, output_uri=output_uri, fault=None))
         case Failed(at, attempt, fault):
             if not _is_current(state, attempt):
                 return state, ()
-            after, effects = _fail(state, policy, at, fault)
-            return after, tuple(effect for effect in effects if effect is not Effect.STOP)  # it has ended by itself
+            return _by_itself(_fail(state, policy, at, fault))
         case Answered(at, output_uri, recovered):
             phase = ActionPhase.RECOVERED if recovered else ActionPhase.SUCCEEDED
             return _end(state, phase, at, output_uri=output_uri, fault=None)
@@ -230,8 +229,13 @@ def _is_current(state: State, attempt: int) -> bool:
 def _end(state: State, phase: ActionPhase, at: float, **changes: object) -> tuple[State, tuple[Effect, ...]]:
     ended = replace(state, phase=phase, ended_at=at, **changes)  # type: ignore[arg-type]
     runs = state.phase is ActionPhase.RUNNING and state.attempt > 0
-    stop = (Effect.STOP,) if runs and phase not in (ActionPhase.SUCCEEDED, ActionPhase.FAILED) else ()
-    return ended, (*stop, Effect.FINISH)
+    return ended, (Effect.STOP, Effect.FINISH) if runs else (Effect.FINISH,)
+
+
+def _by_itself(result: tuple[State, tuple[Effect, ...]]) -> tuple[State, tuple[Effect, ...]]:
+    """The same for an attempt that has ended, so that nothing is left to stop."""
+    state, effects = result
+    return state, tuple(effect for effect in effects if effect is not Effect.STOP)
 
 
 def _fail(state: State, policy: Policy, at: float, fault: Fault) -> tuple[State, tuple[Effect, ...]]:

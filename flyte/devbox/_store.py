@@ -9,13 +9,13 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from ._schema import migrate
 
 Statement = tuple[str, Sequence[Any]]
+_Write = tuple[Sequence[Statement], "asyncio.Future[None]", asyncio.AbstractEventLoop]
 _GROUP = 500
 """How many writes share one commit at most."""
 
@@ -36,7 +36,7 @@ class Store:
         migrate(writer, str(path))
         self._reader = self._connect(check_same_thread=True)
         self._reader.row_factory = sqlite3.Row
-        self._waiting: queue.SimpleQueue[tuple[Sequence[Statement], Future[None]] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._write_all, args=(writer,), name="flyte-devbox-store", daemon=True)
         self._thread.start()
@@ -52,13 +52,17 @@ class Store:
 
     # Writing --------------------------------------------------------------------------------------------------------
 
-    def submit(self, statements: Sequence[Statement]) -> "Future[None]":
-        """Write ``statements`` together; the future is done when they are committed. Writes keep their order."""
-        done: Future[None] = Future()
+    def submit(self, statements: Sequence[Statement]) -> "asyncio.Future[None]":
+        """Write ``statements`` together; the future is done when they are committed. Writes keep their order.
+
+        Called on an event loop, which is told once for each group of writes.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
         if self._closed:
             done.set_exception(RuntimeError("the devbox is stopping"))
         else:
-            self._waiting.put((statements, done))
+            self._waiting.put((statements, done, loop))
         return done
 
     async def write(self, *statements: Statement) -> None:
@@ -66,7 +70,7 @@ class Store:
 
         :raises sqlite3.Error: they break a rule of the tables; none of them was done.
         """
-        await asyncio.wrap_future(self.submit(statements))
+        await self.submit(statements)
 
     def _write_all(self, connection: sqlite3.Connection) -> None:
         ended = False
@@ -78,36 +82,11 @@ class Store:
                 except queue.Empty:
                     break
             ended = None in group
-            self._commit(connection, [one for one in group if one is not None])
+            writes = [one for one in group if one is not None]
+            if writes:
+                failed = _commit(connection, [statements for statements, _, _ in writes])
+                _tell(writes, failed)
         connection.close()
-
-    def _commit(self, connection: sqlite3.Connection, group: list[tuple[Sequence[Statement], "Future[None]"]]) -> None:
-        if not group:
-            return
-        failed: dict[int, BaseException] = {}
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            for position, (statements, _) in enumerate(group):
-                connection.execute("SAVEPOINT one")
-                try:
-                    for sql, values in statements:
-                        connection.execute(sql, values)
-                except sqlite3.Error as error:
-                    failed[position] = error
-                    connection.execute("ROLLBACK TO one")
-                connection.execute("RELEASE one")
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            failed = dict.fromkeys(range(len(group)), error)
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-        for position, (_, done) in enumerate(group):
-            if not done.set_running_or_notify_cancel():
-                continue
-            if position in failed:
-                done.set_exception(failed[position])
-            else:
-                done.set_result(None)
 
     # Reading --------------------------------------------------------------------------------------------------------
 
@@ -126,7 +105,11 @@ class Store:
         if found is not None:
             return str(found["value"])
         value = make()
-        self.submit([("INSERT INTO setting VALUES (?, ?)", (name, value))]).result(timeout=30)
+        connection = self._connect(check_same_thread=True)
+        try:
+            connection.execute("INSERT INTO setting VALUES (?, ?)", (name, value))
+        finally:
+            connection.close()
         return value
 
     def close(self) -> None:
@@ -136,3 +119,55 @@ class Store:
             self._waiting.put(None)
             self._thread.join(timeout=30)
             self._reader.close()
+
+
+def _commit(connection: sqlite3.Connection, group: list[Sequence[Statement]]) -> dict[int, sqlite3.Error]:
+    """Write a group in one transaction, and give what failed, by position."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for statements in group:
+            for sql, values in statements:
+                connection.execute(sql, values)
+        connection.execute("COMMIT")
+        return {}
+    except sqlite3.Error:
+        # One of them is at fault: each by itself, so that the others are written.
+        _roll_back(connection)
+    failed: dict[int, sqlite3.Error] = {}
+    for position, statements in enumerate(group):
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for sql, values in statements:
+                connection.execute(sql, values)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            failed[position] = error
+            _roll_back(connection)
+    return failed
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _tell(writes: list[_Write], failed: dict[int, sqlite3.Error]) -> None:
+    """Finish the futures of a group, with one message to each event loop."""
+    groups: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[None], sqlite3.Error | None]]] = {}
+    for position, (_, done, loop) in enumerate(writes):
+        groups.setdefault(loop, []).append((done, failed.get(position)))
+    for loop, results in groups.items():
+        try:
+            loop.call_soon_threadsafe(_finish, results)
+        except RuntimeError:
+            pass  # the loop has ended, and nobody waits any more
+
+
+def _finish(results: list[tuple["asyncio.Future[None]", sqlite3.Error | None]]) -> None:
+    for done, error in results:
+        if done.cancelled():
+            continue
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)

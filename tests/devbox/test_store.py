@@ -58,23 +58,30 @@ def test_a_newer_database_is_refused(tmp_path):
         Store(path)
 
 
-def test_after_close_nothing_is_taken(tmp_path):
+async def test_after_close_nothing_is_taken(tmp_path):
     store = Store(tmp_path / "x.db")
+    waiting = asyncio.create_task(store.write((PUT, ("a", "1"))))
+    await asyncio.sleep(0)
     store.close()
+    await waiting
     with pytest.raises(RuntimeError, match="stopping"):
-        store.submit([(PUT, ("a", "1"))]).result(1)
+        await store.write((PUT, ("b", "1")))
 
 
 WRITER = """
-import sys
+import asyncio, sys
 from pathlib import Path
 from flyte.devbox._store import Store
-store = Store(Path(sys.argv[1]))
-n = 0
-while True:
-    store.submit([("INSERT INTO setting VALUES (?, ?)", (f"n{n:06}", "x" * 200))]).result()
-    print(n, flush=True)
-    n += 1
+
+async def main():
+    store = Store(Path(sys.argv[1]))
+    n = 0
+    while True:
+        await store.write(("INSERT INTO setting VALUES (?, ?)", (f"n{n:06}", "x" * 200)))
+        print(n, flush=True)
+        n += 1
+
+asyncio.run(main())
 """
 
 

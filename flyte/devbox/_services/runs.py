@@ -1,5 +1,6 @@
 """RunService and ActionsService: what clients and controllers ask of runs and actions."""
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator
@@ -34,6 +35,9 @@ from .catalog import Catalog
 
 _RECHECK_S = 5.0
 """How often a stream reads the truth again, whatever it was told."""
+
+_BURST, _BREATH_S = 8, 0.01
+"""After so many updates at once, a watch waits a moment: of what changes again meanwhile, only the last is sent."""
 
 _COLUMNS = {
     "project": Column("run.project"),
@@ -406,8 +410,11 @@ class Actions(ActionsServiceServicer):
                 yield actions.WatchForUpdatesResponse(action_update=_update_from(run, child))
             yield actions.WatchForUpdatesResponse(control_message={"sentinel": True})
             while True:
-                for update in (await changed.take()).values():
+                updates = await changed.take()
+                for update in updates.values():
                     yield actions.WatchForUpdatesResponse(action_update=update)
+                if len(updates) >= _BURST:
+                    await asyncio.sleep(_BREATH_S)
 
     async def Abort(self, request: actions.AbortRequest, context: Any) -> actions.AbortResponse:
         """End an action and all below it."""
