@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+import random
 import socket
 import sys
 import threading
@@ -454,3 +455,64 @@ def test_a_connection_shows_no_secret():
         )
     )
     assert "hunter2" not in shown
+
+
+# Chaos ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_to_connections_every_call_ends(seed):
+    chance = random.Random(seed)
+    async with serving() as server, Proxy(server.port) as proxy:
+        one = client_of(proxy, retries=5)
+        ended: dict[str, int] = {}
+        broken: set[str] = set()
+
+        async def call(number: int) -> None:
+            await asyncio.sleep(number * 0.02)
+            start = time.monotonic()
+            try:
+                await one.identity.UserInfo(WHO, timeout=2.0)
+                outcome = "answered"
+            except errors.UnionRpcError as error:
+                outcome = error.code
+            assert time.monotonic() - start < 6
+            ended[outcome] = ended.get(outcome, 0) + 1
+
+        async def watch() -> None:
+            until = time.monotonic() + 3
+            while time.monotonic() < until:
+                try:
+                    async for _ in one.runs.WatchRuns(WATCH, timeout=1.0, idle_timeout_s=0.5):
+                        pass
+                except errors.UnionRpcError as error:
+                    broken.add(error.code)
+                await asyncio.sleep(0.05)
+
+        async def disturb() -> None:
+            for _ in range(8):
+                await asyncio.sleep(chance.uniform(0.05, 0.3))
+                what = chance.choice(["reset", "stall", "refuse", "restart"])
+                if what == "reset":
+                    proxy.reset_all()
+                elif what == "stall":
+                    proxy.stalled = True
+                elif what == "refuse":
+                    proxy.refusing = True
+                    proxy.reset_all()
+                else:
+                    await server.stop()
+                await asyncio.sleep(chance.uniform(0.0, 0.3))
+                proxy.stalled = proxy.refusing = False
+                if what == "restart":
+                    await server.start()
+
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            group.create_task(disturb())
+            group.create_task(watch())
+            for number in range(100):
+                group.create_task(call(number))
+        assert sum(ended.values()) == 100 and ended["answered"] > 20
+        assert {*ended, *broken} <= {"answered", "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "CANCELLED", "UNKNOWN"}
+        # And it is as good as new.
+        assert (await one.identity.UserInfo(WHO)).name == "Ada"
