@@ -12,7 +12,7 @@ import io
 import mmap
 import pickle
 import typing
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, BinaryIO, ClassVar, Generic, TypeVar
 
 from flyteidl2.core.literals_pb2 import Blob, BlobMetadata, Literal, Scalar
 from flyteidl2.core.types_pb2 import BlobType, LiteralType, SimpleType, TypeStructure, UnionType
@@ -354,7 +354,10 @@ class PickleCodec(Codec[Any]):
     def accepts_class(self, cls: type) -> bool:
         if self.choices is not None:
             return any(cls is type(choice) for choice in self.choices)
-        return cls is self.cls or (self.is_path and (cls.__module__, cls.__name__) in _CLOSED_GLOBALS)
+        if cls is self.cls:
+            return True
+        place = (cls.__module__, cls.__name__)
+        return self.is_path and _MOVED.get(place, place) in _CLOSED_GLOBALS
 
     def check(self, value: Any) -> None:
         """Refuse a value that is not of the declared type."""
@@ -378,7 +381,8 @@ class PickleCodec(Codec[Any]):
         if type(value) is bytes:
             return _dump_bytes(value)
         try:
-            data = pickle.dumps(value, protocol=_PROTOCOL)
+            moved = type(value).__module__ == "pathlib._local"
+            data = _dump_path(value) if moved else pickle.dumps(value, protocol=_PROTOCOL)
         except Exception as error:
             raise Mismatch(self.describe(), value, f"{type(error).__name__}: {str(error)[:200]}") from error
         if self.deep is not None:
@@ -462,6 +466,30 @@ class PickleCodec(Codec[Any]):
         if type(value) is bytes:
             return value
         return self.load_from(io.BytesIO(dump.head), [_copied(buffer) for buffer in dump.buffers])
+
+
+def _dump_path(path: Any) -> bytes:
+    """The pickle of a path as Python 3.12 and earlier write it; later ones name another module and join the parts."""
+    from io import BytesIO
+
+    # The pickler in C names a class by its own module, come what may; the one in Python can be told.
+    base: Any = vars(pickle)["_Pickler"]
+
+    def save_type(pickler: Any, obj: type) -> None:
+        pickler.save("pathlib")
+        pickler.save(obj.__qualname__)
+        pickler.write(pickle.STACK_GLOBAL)
+        pickler.memoize(obj)
+
+    class Pickler(base):  # type: ignore[misc]
+        dispatch: ClassVar[Any] = {**base.dispatch, type: save_type}
+
+        def reducer_override(self, obj: Any) -> Any:
+            return (type(obj), obj.parts) if obj is path else NotImplemented
+
+    file = BytesIO()
+    Pickler(file, _PROTOCOL).dump(path)
+    return file.getvalue()
 
 
 def _hash_of_members(members: Any) -> str:
