@@ -59,7 +59,7 @@ async def begin_condition(condition: Condition[Any]) -> Wait:
     :raises flyte.errors.TraceDoesNotAllowNestedTasksError: inside a traced function.
     :raises flyte.errors.ActionAbortedError: the action has ended.
     """
-    parent = _parent_of(condition.name)
+    parent = parent_of(condition.name)
     execution = parent.execution
     desk = _desks.get(execution)
     if desk is not None and condition.name in desk.paused:
@@ -92,7 +92,13 @@ async def _wait_for(keeper: "asyncio.Task[Any]") -> Any:
     return await asyncio.shield(keeper)
 
 
-def _parent_of(name: str) -> TaskContext:
+def parent_of(name: str) -> TaskContext:
+    """The running action, which may wait for condition ``name``.
+
+    :raises flyte.errors.NotInTaskContextError: no action runs.
+    :raises flyte.errors.TraceDoesNotAllowNestedTasksError: inside a traced function.
+    :raises flyte.errors.ActionAbortedError: the action has ended.
+    """
     parent = current.get()
     if parent is None or parent.parent is None:
         raise NotInTaskContextError("NotInTaskContextError", f"condition {name!r} needs a running task")

@@ -5,11 +5,9 @@ with what, so a parent that is started again finds its finished children and sta
 """
 
 import asyncio
-import contextlib
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from flyte._core.code_bundle import CodeBundle, SerializationContext
 from flyte._core.context import TaskContext, current
@@ -23,47 +21,23 @@ from flyte._wire.actions import (
     enqueue_task,
     error_left,
     failure_of_child,
-    news_from,
     parse_outputs,
-    watch_children,
 )
 from flyte._wire.values import inputs_from, result_from
 from flyte.errors import ActionAbortedError, RuntimeSystemError
-from flyte.remote._enqueue import Outcome, WatchBroken
-from flyte.storage._transfer import exists, get_stream, put_stream
+from flyte.remote._enqueue import WatchBroken
+from flyte.storage._transfer import exists, put_stream
 from flyte.storage._uri import join
 
-from .attempt import Plan, inline_breach, plan_of, stop
+from .attempt import Plan, inline_breach, plan_of
 from .cache import key_of
-from .ledger import Child, Ledger
+from .ledger import Child
+from .remote_children import Actions, Family, enqueue, read
+from .remote_trace import Steps
 from .trace import trace_async, trace_async_items, trace_items, trace_sync
 
-SNAPSHOT_S = 5.0
-"""How long the first call waits for what the control plane knows already."""
-IDLE_S = 30.0
-"""A stream that is silent for so long is opened anew: its snapshot is the truth."""
-ENQUEUE_TRIES = 100
-WATCH_TRIES = 40
-_ENQUEUE_PAUSE_S = (0.5, 10.0)
-_WATCH_PAUSE_S = (1.0, 30.0)
-_AT_ONCE, _CHILDREN = 20, 1000
-"""How many requests to start an action are under way, and how many children of one action at most."""
-
-
-class Actions(Protocol):
-    """What the controller asks of a control plane; fulfilled by ``flyte.remote._enqueue.ActionsClient``."""
-
-    async def enqueue(self, request: Any) -> tuple[Outcome, str]:
-        """Ask for an action."""
-        ...
-
-    def watch(self, request: Any, idle_s: float) -> AsyncIterator[Any]:
-        """The messages of one stream of news."""
-        ...
-
-    async def abort(self, request: Any) -> None:
-        """Ask for the end of an action."""
-        ...
+_AT_ONCE = 20
+"""How many requests to start a task are under way."""
 
 
 class RemoteController(Controller):
@@ -83,8 +57,9 @@ class RemoteController(Controller):
         self._actions = actions
         self._sctx = sctx
         self._pack = pack
-        self._families: dict[str, _Family] = {}
+        self._families: dict[str, Family] = {}
         self._starting = asyncio.Semaphore(_AT_ONCE)
+        self._steps = Steps(actions, self._family_of)
 
     def submit(self, task: TaskTemplate[Any, Any, Any], /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Run ``task`` as a child of the current action, wherever the control plane likes."""
@@ -154,41 +129,13 @@ class RemoteController(Controller):
         )
         async with self._starting:
             await put_stream(inputs.SerializeToString(deterministic=True), to_path=uri)
-            await self._enqueue(plan.name, context, request)
-
-    async def _enqueue(self, task_name: str, context: TaskContext, request: Any) -> None:
-        pause_s, longest_s = _ENQUEUE_PAUSE_S
-        tries = 0
-        while True:
-            outcome, said = await self._actions.enqueue(request)
-            match outcome:
-                case Outcome.STARTED:
-                    return
-                case Outcome.REFUSED:
-                    raise RuntimeSystemError(
-                        "EnqueueRefused", f"task {task_name!r} was refused by the control plane ({said})"
-                    )
-                case Outcome.RUN_ENDED:
-                    raise RuntimeSystemError(
-                        "RunAborted", f"run {context.execution.run_name} was aborted, so {task_name!r} is not started"
-                    )
-                case Outcome.AGAIN:
-                    tries += 1
-                    if tries >= ENQUEUE_TRIES:
-                        raise RuntimeSystemError(
-                            "EnqueueFailed", f"task {task_name!r} could not be started after {tries} tries: {said}"
-                        )
-                case Outcome.BUSY:
-                    pass  # without limit: it has heard us
-            logger.debug("starting %r: %s; again in %.1f s", task_name, said, pause_s)
-            await context.execution.clock.sleep(pause_s * random.uniform(0.5, 1.0))
-            pause_s = min(2 * pause_s, longest_s)
+            await enqueue(self._actions, execution, f"task {plan.name!r}", request)
 
     async def _result(self, task: TaskTemplate[Any, Any, Any], context: TaskContext, child: Child) -> Any:
         phase = child.phase
         if phase in (ActionPhase.SUCCEEDED, ActionPhase.RECOVERED):
             uri = join(child.output_uri, "outputs.pb")
-            outputs = parse_outputs(await _read(uri), uri)
+            outputs = parse_outputs(await read(uri), uri)
             return await result_from(task.interface, outputs, task_name=task.name)
         if phase is ActionPhase.ABORTED:
             raise ActionAbortedError(f"action {context.name} of task {task.name!r} was aborted")
@@ -197,7 +144,7 @@ class RemoteController(Controller):
         if error is None and phase is ActionPhase.FAILED:
             left = join(context.execution.run_base_dir, context.name, "1", "error.pb")
             if await exists(left):
-                error = error_left(await _read(left))
+                error = error_left(await read(left))
         failure = failure_of_child(phase, error, context.name)
         failure.add_note(f"in task {task.name!r}, action {context.name} of run {context.execution.run_name}")
         raise failure
@@ -208,10 +155,10 @@ class RemoteController(Controller):
         except (WatchBroken, asyncio.CancelledError) as error:
             logger.warning("action %s may go on, because it could not be aborted: %s", context.name, error)
 
-    def _family_of(self, parent: TaskContext) -> "_Family":
+    def _family_of(self, parent: TaskContext) -> Family:
         family = self._families.get(parent.name)
         if family is None:
-            family = self._families[parent.name] = _Family(self._actions, parent)
+            family = self._families[parent.name] = Family(self._actions, parent)
         return family
 
     async def stop(self) -> None:
@@ -219,112 +166,26 @@ class RemoteController(Controller):
         families, self._families = list(self._families.values()), {}
         for family in families:
             await family.close()
+        await self._steps.close()
 
     async def trace(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Run a traced function as a step; the control plane is not told of it yet."""
-        return await trace_async(function, args, kwargs)
+        """Run a traced function as a step, unless the control plane knows what it gave before."""
+        return await trace_async(function, args, kwargs, self._steps.call)
 
     def trace_sync(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Run a sync traced function as a step."""
-        return trace_sync(function, args, kwargs)
+        """:meth:`trace` for a sync function."""
+        return trace_sync(function, args, kwargs, self._steps.call)
 
     def trace_async_items(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        """Run a traced async generator as a step."""
-        return trace_async_items(function, args, kwargs)
+        """:meth:`trace` for an async generator."""
+        return trace_async_items(function, args, kwargs, self._steps.call)
 
     def trace_items(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Run a traced generator as a step."""
-        return trace_items(function, args, kwargs)
+        """:meth:`trace` for a generator."""
+        return trace_items(function, args, kwargs, self._steps.call)
 
+    async def condition(self, condition: Any, /) -> Callable[[], Coroutine[Any, Any, Any]]:
+        """Let the control plane wait for an answer; see :func:`.remote_conditions.begin_condition`."""
+        from .remote_conditions import begin_condition  # most actions wait for nobody
 
-class _Family:
-    """The children of one action, and the one stream that tells of them."""
-
-    def __init__(self, actions: Actions, parent: TaskContext) -> None:
-        self.ledger = Ledger(parent.name)
-        self.places = asyncio.Semaphore(_CHILDREN)
-        self._actions = actions
-        self._parent = parent
-        self._snapshot = asyncio.Event()
-        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
-        self._lost: BaseException | None = None
-        self._watching = asyncio.create_task(self._watch())
-
-    async def know(self) -> None:
-        """Wait, for a moment, for what the control plane knows already."""
-        if not self._snapshot.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._snapshot.wait(), SNAPSHOT_S)
-
-    async def end_of(self, child: Child) -> None:
-        """Wait for the end of a child.
-
-        :raises RuntimeSystemError: nothing can be heard of it any more.
-        """
-        if self._lost is not None:
-            raise self._lost
-        if child.has_ended:
-            return
-        future = asyncio.get_running_loop().create_future()
-        waiting = self._waiting.setdefault(child.name, [])
-        waiting.append(future)
-        try:
-            await future
-        finally:
-            waiting.remove(future)
-            if not waiting:
-                self._waiting.pop(child.name, None)
-
-    async def _watch(self) -> None:
-        request = watch_children(self._parent.action)
-        pause_s, longest_s = _WATCH_PAUSE_S
-        failures = 0
-        while True:
-            self.ledger.reconnected()
-            try:
-                async for message in self._actions.watch(request, IDLE_S):
-                    failures, pause_s = 0, _WATCH_PAUSE_S[0]
-                    self._take(message)
-            except WatchBroken as broken:
-                failures += 1
-                if failures >= WATCH_TRIES:
-                    self._lose(broken)
-                    return
-                logger.debug("the watch of action %s is opened again: %s", self._parent.name, broken)
-            if failures > 1:
-                await self._parent.execution.clock.sleep(pause_s * random.uniform(0.5, 1.0))
-                pause_s = min(2 * pause_s, longest_s)
-
-    def _take(self, message: Any) -> None:
-        news = news_from(message)
-        if news is None:
-            return
-        if news.name is None:
-            self.ledger.snapshot_ends()
-            self._snapshot.set()
-            return
-        ended = self.ledger.apply(news)
-        if ended is not None:
-            for future in self._waiting.pop(ended.name, []):
-                if not future.done():
-                    future.set_result(None)
-
-    def _lose(self, broken: WatchBroken) -> None:
-        self._lost = RuntimeSystemError(
-            "InformerWatchFailure",
-            f"nothing can be heard of the children of action {self._parent.name} any more, after {WATCH_TRIES} tries: "
-            f"{broken}",
-        )
-        self._snapshot.set()
-        for futures in self._waiting.values():
-            for future in futures:
-                if not future.done():
-                    future.set_exception(self._lost)
-
-    async def close(self) -> None:
-        """Hear no more."""
-        await stop([self._watching])
-
-
-async def _read(uri: str) -> bytes:
-    return b"".join([chunk async for chunk in get_stream(uri)])
+        return await begin_condition(condition, self._actions, self._family_of)

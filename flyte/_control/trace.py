@@ -1,5 +1,8 @@
 """Traced functions as steps of an action: their names, the context that their bodies run in, and their results in the
 journal, from which a repeated or recovered action takes them.
+
+:class:`StepCall` is what all steps share; :class:`Call` keeps them in the journal of this process, and
+``remote_trace.SentCall`` on a control plane.
 """
 
 import asyncio
@@ -31,7 +34,7 @@ _NAMES = (pack_name(_RESULT),)
 class Step:
     """What is known of a traced function, compiled once."""
 
-    __slots__ = ("_boxed", "_generation", "_warned", "boundary", "identity", "name", "results", "version")
+    __slots__ = ("_boxed", "_generation", "_typed", "_warned", "boundary", "identity", "name", "results", "version")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.name = name = function.__name__
@@ -59,6 +62,19 @@ class Step:
         self.results = codec_for(dict if declared is None else declared)
         self._generation = generation()
         self._warned = False
+        self._typed: Any = None
+
+    def typed(self) -> Any:
+        """The interface as it travels, with the result as it is kept; made once.
+
+        :raises TypeError: a parameter that cannot travel.
+        """
+        if self._typed is None:
+            from flyte.types._interface import typed_interface
+
+            self._typed = typed_interface(self.boundary.interface)
+            self._typed.outputs.variables.add(key=_RESULT).value.type.CopyFrom(self.results.literal_type)
+        return self._typed
 
     @property
     def is_current(self) -> bool:
@@ -106,14 +122,14 @@ class Step:
 _steps: "WeakKeyDictionary[Callable[..., Any], Step]" = WeakKeyDictionary()
 
 
-class Call:
-    """One call of a traced function, and what the journal knows of it.
+class StepCall:
+    """One call of a traced function: its name, its inputs, and the context that its body runs in.
 
     :raises TypeError: an argument of the wrong type, or unknown.
     :raises RuntimeSystemError: outside a run.
     """
 
-    __slots__ = ("context", "journal", "may_be_known", "record", "step")
+    __slots__ = ("context", "inputs_hash", "parent", "pieces", "step", "taken")
 
     def __init__(self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         parent = current.get()
@@ -123,22 +139,49 @@ class Call:
         if step is None or not step.is_current:
             step = _steps[function] = Step(function)
         self.step = step
-        taken, pieces = step.boundary.take(step.name, tuple(args), kwargs)
-        data = b"".join(pieces)
-        inputs_hash = hash_data(data) if data else ""
+        self.parent = parent
+        self.taken, self.pieces = step.boundary.take(step.name, tuple(args), kwargs)
+        data = b"".join(self.pieces)
+        self.inputs_hash = inputs_hash = hash_data(data) if data else ""
         sequence = parent.calls.next_sequence(step.identity, inputs_hash, parent.group)
         context = TaskContext(parent.execution, parent, step.name, None, (inputs_hash, step.identity, sequence))
         context.in_trace = True
         context.data = parent.data
         context.runner = parent.runner
         self.context = context
+
+    def pack(self, result: Any) -> bytes | None:
+        """The result of a sync function as bytes to keep; None where it cannot be kept."""
+        step = self.step
+        packed: bytes | None = at_once(step.dump(result)) if step.results.awaits else step.pack(result)
+        return packed
+
+    async def pack_awaiting(self, result: Any) -> bytes | None:
+        """:meth:`pack`, for an async function."""
+        step = self.step
+        return await step.dump(result) if step.results.awaits else step.pack(result)
+
+
+class Call(StepCall):
+    """One call of a traced function, and what the journal knows of it.
+
+    :raises TypeError: an argument of the wrong type, or unknown.
+    :raises RuntimeSystemError: outside a run.
+    """
+
+    __slots__ = ("is_kept", "journal", "may_be_known", "record")
+
+    def __init__(self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        super().__init__(function, args, kwargs)
+        step, parent = self.step, self.parent
         self.journal = parent.execution.journal if parent.calls.record is not None else None
+        self.is_kept = self.journal is not None
         self.record: Record | None = None
         self.may_be_known = False
         """Whether an earlier attempt or run may have made this call."""
         if self.journal is not None:
-            self.record = self.journal.begin_step(step.name, step.version, context, inputs_hash)
-            self.record.inputs = step.boundary.wire_inputs(taken, pieces)
+            self.record = self.journal.begin_step(step.name, step.version, self.context, self.inputs_hash)
+            self.record.inputs = step.boundary.wire_inputs(self.taken, self.pieces)
 
             self.may_be_known = self.record.again or self.journal.past is not None
             if not self.may_be_known:
@@ -172,20 +215,22 @@ class Call:
 
     def found_at_once(self) -> tuple[bool, Any]:
         """:meth:`found`, for a sync function."""
-        found: tuple[bool, Any] = _at_once(self.found())
+        found: tuple[bool, Any] = at_once(self.found())
         return found
 
     def keep_at_once(self, result: Any) -> None:
         """:meth:`keep`, for a sync function."""
         if self.record is not None and self.journal is not None:
-            step = self.step
-            self.record.outputs = _at_once(step.dump(result)) if step.results.awaits else step.pack(result)
+            self.record.outputs = self.pack(result)
             self.journal.succeeded_at_once(self.record)
 
     def failed(self, error: BaseException) -> None:
-        """The call has ended otherwise."""
+        """The call has ended otherwise. Other kinds of calls may give something to await."""
         if self.record is not None and self.journal is not None:
             self.journal.failed(self.record, phase_of(error), error)
+
+    failed_at_once = failed
+    """:meth:`failed`, for a sync function."""
 
 
 def phase_of(error: BaseException) -> ActionPhase:
@@ -195,7 +240,7 @@ def phase_of(error: BaseException) -> ActionPhase:
     return ActionPhase.TIMED_OUT if isinstance(error, TaskTimeoutError) else ActionPhase.FAILED
 
 
-def _at_once(call: Any) -> Any:
+def at_once(call: Any) -> Any:
     """The result of a coroutine that has nothing to wait for.
 
     :raises TypeTransformerFailedError: it has, because a value's conversion waits for something.
@@ -210,10 +255,15 @@ def _at_once(call: Any) -> Any:
 
 # The four kinds of traced functions -----------------------------------------------------------------------------------
 
+Make = Callable[[Callable[..., Any], Sequence[Any], dict[str, Any]], Any]
+"""Makes what keeps a call: :class:`Call`, or a class with its methods."""
 
-async def trace_async(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+
+async def trace_async(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], make: Make = Call
+) -> Any:
     """Run an async function as a step of the current action."""
-    call = Call(function, args, kwargs)
+    call = make(function, args, kwargs)
     if call.may_be_known:
         known, result = await call.found()
         if known:
@@ -222,7 +272,9 @@ async def trace_async(function: Callable[..., Any], args: Sequence[Any], kwargs:
     try:
         result = await function(*args, **kwargs)
     except BaseException as error:
-        call.failed(error)
+        left = call.failed(error)
+        if left is not None:
+            await left
         raise
     finally:
         current.reset(token)
@@ -230,9 +282,9 @@ async def trace_async(function: Callable[..., Any], args: Sequence[Any], kwargs:
     return result
 
 
-def trace_sync(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+def trace_sync(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], make: Make = Call) -> Any:
     """Run a sync function as a step of the current action."""
-    call = Call(function, args, kwargs)
+    call = make(function, args, kwargs)
     if call.may_be_known:
         known, result = call.found_at_once()
         if known:
@@ -241,7 +293,7 @@ def trace_sync(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[s
     try:
         result = function(*args, **kwargs)
     except BaseException as error:
-        call.failed(error)
+        call.failed_at_once(error)
         raise
     finally:
         current.reset(token)
@@ -250,10 +302,10 @@ def trace_sync(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[s
 
 
 async def trace_async_items(
-    function: Callable[..., AsyncIterator[Any]], args: Sequence[Any], kwargs: dict[str, Any]
+    function: Callable[..., AsyncIterator[Any]], args: Sequence[Any], kwargs: dict[str, Any], make: Make = Call
 ) -> AsyncIterator[Any]:
     """Run an async generator as a step; its items are remembered when it has given the last one."""
-    call = Call(function, args, kwargs)
+    call = make(function, args, kwargs)
     known, kept = await call.found()
     if known:
         for item in kept:
@@ -271,20 +323,24 @@ async def trace_async_items(
                 break
             finally:
                 current.reset(token)
-            if call.record is not None:
+            if call.is_kept:
                 items.append(item)
             yield item
     except BaseException as error:
-        call.failed(error)
+        left = call.failed(error)
+        if left is not None:
+            await left
         raise
     finally:
         await source.aclose()  # type: ignore[attr-defined]
     await call.keep(items)
 
 
-def trace_items(function: Callable[..., Iterator[Any]], args: Sequence[Any], kwargs: dict[str, Any]) -> Iterator[Any]:
+def trace_items(
+    function: Callable[..., Iterator[Any]], args: Sequence[Any], kwargs: dict[str, Any], make: Make = Call
+) -> Iterator[Any]:
     """Run a generator as a step; its items are remembered when it has given the last one."""
-    call = Call(function, args, kwargs)
+    call = make(function, args, kwargs)
     known, kept = call.found_at_once()
     if known:
         yield from kept
@@ -300,11 +356,11 @@ def trace_items(function: Callable[..., Iterator[Any]], args: Sequence[Any], kwa
                 break
             finally:
                 current.reset(token)
-            if call.record is not None:
+            if call.is_kept:
                 items.append(item)
             yield item
     except BaseException as error:
-        call.failed(error)
+        call.failed_at_once(error)
         raise
     finally:
         source.close()  # type: ignore[attr-defined]

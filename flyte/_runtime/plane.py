@@ -76,28 +76,25 @@ class PlaneController(Controller):
         return CodeBundle(computed_version=made.computed_version, pkl=uri, destination=self._command.dest)
 
     async def trace(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Run a traced function as a step; the control plane is not told of it yet."""
-        from flyte._control.trace import trace_async
-
-        return await trace_async(function, args, kwargs)
+        """Run a traced function as a step that the control plane knows of."""
+        return await self._connected().trace(function, *args, **kwargs)
 
     def trace_sync(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run a sync traced function as a step."""
-        from flyte._control.trace import trace_sync
-
-        return trace_sync(function, args, kwargs)
+        return self._connected().trace_sync(function, *args, **kwargs)
 
     def trace_async_items(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run a traced async generator as a step."""
-        from flyte._control.trace import trace_async_items
-
-        return trace_async_items(function, args, kwargs)
+        return self._connected().trace_async_items(function, *args, **kwargs)
 
     def trace_items(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run a traced generator as a step."""
-        from flyte._control.trace import trace_items
+        return self._connected().trace_items(function, *args, **kwargs)
 
-        return trace_items(function, args, kwargs)
+    async def condition(self, condition: Any, /) -> Callable[[], Coroutine[Any, Any, Any]]:
+        """Let the control plane wait for an answer."""
+        wait: Callable[[], Coroutine[Any, Any, Any]] = await self._connected().condition(condition)
+        return wait
 
     async def stop(self) -> None:
         """The action has ended: streams and connection are closed."""

@@ -16,7 +16,7 @@ from flyteidl2.task.common_pb2 import Inputs
 from flyteidl2.workflow.state_service_pb2 import ActionUpdate, ControlMessage
 
 import flyte
-from flyte._control import remote
+from flyte._control import remote_children as children
 from flyte._control.remote import RemoteController
 from flyte._core.code_bundle import CodeBundle, SerializationContext
 from flyte._core.context import Execution, TaskContext, current
@@ -184,8 +184,8 @@ async def plane(tmp_path):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(remote, "_ENQUEUE_PAUSE_S", (0.01, 0.05))
-    monkeypatch.setattr(remote, "_WATCH_PAUSE_S", (0.01, 0.05))
+    monkeypatch.setattr(children, "ENQUEUE_PAUSE_S", (0.01, 0.05))
+    monkeypatch.setattr(children, "WATCH_PAUSE_S", (0.01, 0.05))
 
 
 async def test_children_give_their_results(plane):
@@ -259,7 +259,7 @@ async def test_news_that_is_repeated_changes_nothing(plane):
 
 
 async def test_a_stream_that_falls_silent_is_opened_again(plane, monkeypatch):
-    monkeypatch.setattr(remote, "IDLE_S", 0.3)
+    monkeypatch.setattr(children, "IDLE_S", 0.3)
     calling = asyncio.create_task(square(6))
     await asyncio.sleep(0.1)
     plane.watchers.clear()  # whatever is said now is heard by nobody
@@ -291,9 +291,9 @@ async def test_a_cancelled_call_aborts_its_child(plane):
 
 
 async def test_a_watch_that_never_works_fails_the_call_and_says_why(tmp_path, monkeypatch):
-    monkeypatch.setattr(remote, "WATCH_TRIES", 4)
-    monkeypatch.setattr(remote, "ENQUEUE_TRIES", 3)
-    monkeypatch.setattr(remote, "SNAPSHOT_S", 0.2)
+    monkeypatch.setattr(children, "WATCH_TRIES", 4)
+    monkeypatch.setattr(children, "ENQUEUE_TRIES", 3)
+    monkeypatch.setattr(children, "SNAPSHOT_S", 0.2)
     made = Plane(tmp_path)
     async with serving(made) as port:
         pass
