@@ -109,7 +109,7 @@ class Runner:
         if mode == "remote":
             from .away import run_away
 
-            self._refuse_here()
+            self.check_away()
             # Its type is that of a run in this process, whose attributes and methods it has too.
             return cast(Run[Any], await run_away(self, task, args, kwargs))
         name = self.name or random_run_name()
@@ -152,7 +152,11 @@ class Runner:
         )
         return Run(name, base, ActionPhase.SUCCEEDED, result, tuple(task.interface.outputs), action)
 
-    def _refuse_here(self) -> None:
+    def check_away(self) -> None:
+        """Refuse what only a run on this machine can have.
+
+        :raises ValueError: it was asked for.
+        """
         given = {
             "controller": self.controller,
             "recorder": self.recorder,
@@ -357,6 +361,7 @@ class RunContext:
     """What :func:`with_runcontext` gives: :attr:`run`, sync and ``.aio``."""
 
     def __init__(self, runner: Runner) -> None:
+        self.runner = runner
         self.run = _RunMethod(runner)
 
 

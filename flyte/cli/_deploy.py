@@ -1,6 +1,6 @@
-"""``flyte deploy``: what a deployment of a file's environments would do; doing it is not built yet."""
+"""``flyte deploy``: a file's environments, so that their tasks can be run by name; or what that would do."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 import typer.main
@@ -32,33 +32,61 @@ def deploy(
         callback=read_folder,
         help="Folder that the code travels from; the current one, if the file is below it.",
     ),
-    output: str = typer.Option("text", metavar="text|json", callback=one_of(OUTPUTS), help="How to print the plan."),
+    project: str = typer.Option(None, "--project", "-p", metavar="NAME", help="Project to deploy to."),
+    domain: str = typer.Option(None, "--domain", "-d", metavar="NAME", help="Domain to deploy to."),
+    output: str = typer.Option("text", metavar="text|json", callback=one_of(OUTPUTS), help="How to print it."),
     verbose: bool = typer.Option(False, "--verbose", hidden=True),
 ) -> None:
-    """Show what a deployment would do: images to build, code to send, tasks, triggers and secrets.
+    """Deploy the environments of a file, and those they depend on, so that their tasks can be run by name.
 
-    This version cannot deploy yet, so --dry-run is needed. The exit code is 0 if the deployment could be done, 1 if
-    there is a problem, which the plan names, and 2 if the command line is at fault.
+    With --dry-run: show what would be done, images to build, code to send, tasks, triggers and secrets.
+
+    The control plane is the configured one, else the devbox of this machine. The exit code is 0 if the deployment was,
+    or could be, done, 1 if there is a problem, and 2 if the command line is at fault.
     """
     import asyncio
 
     from flyte._package.includes import root_for, style_of
-    from flyte._verbs.deploy import NOT_BUILT
     from flyte._verbs.plan import plan_deployment
 
     from . import _launch
     from ._plan import print_plan
 
-    if not dry_run:
-        from ._render import write_error
-
-        write_error(NOT_BUILT)
-        raise typer.Exit(1)
     module = _load(ctx)
     envs = _environments(ctx, module, environment)
+    if not dry_run:
+        _deploy(ctx, list(envs), version, copy_style, project, domain)
+        return
     root = root_for(_launch.target(ctx).source() or getattr(module, "__file__", None), root_dir)
     made = asyncio.run(plan_deployment(envs, root=root, copy_style=style_of(copy_style), version=version))
     print_plan(made, wants_json(ctx))
+
+
+def _deploy(
+    ctx: typer.Context, envs: "list[Any]", version: str | None, copy_style: str, project: str | None, domain: str | None
+) -> None:
+    from flyte._core.loop import run_blocking
+    from flyte._package.includes import style_of
+    from flyte._verbs.deploy import deploy_away
+
+    from ._away import connect_away
+    from ._connect import reached
+    from ._render import json_text
+    from ._sending import sending
+
+    with reached(ctx):
+        connect_away(ctx)
+        with sending(not wants_json(ctx)) as told:
+            made = run_blocking(
+                lambda: deploy_away(
+                    envs, version=version, copy_style=style_of(copy_style), project=project, domain=domain, told=told
+                )
+            )
+    if wants_json(ctx):
+        print(json_text({"deployed": [one.document() for one in made]}), flush=True)
+        return
+    for one in {task.name: task for deployment in made for task in deployment.tasks}.values():
+        print(f"{one.name}  {one.version}  {'deployed' if one.is_new else 'was there already'}  {one.url}")
 
 
 def command() -> "Command":

@@ -46,7 +46,7 @@ def flyte(
     ),
     org: str = typer.Option(None, metavar="NAME", callback=read_words, help="Organization that runs say they are in."),
     endpoint: str = typer.Option(
-        None, metavar="URL", callback=read_words, help="A control plane; this version needs 'run --local' beside it."
+        None, metavar="URL", callback=read_words, help="A control plane: host or host:port."
     ),
     insecure: bool = typer.Option(False, "--insecure", help="On a control plane: connect without TLS."),
     auth_type: str = typer.Option(

@@ -182,10 +182,14 @@ def start(ctx: "Context", task: "TaskTemplate[Any, Any, Any]", given: dict[str, 
     from flyte._core.identity import random_run_name
     from flyte._verbs.run import with_runcontext
 
+    from ._away import goes_away, start_away
     from ._progress import progress
     from ._render import failure_document, print_json, print_outputs, run_document, traceback_text
 
     options = _options(ctx)
+    if goes_away(ctx):
+        start_away(ctx, task, given, {**options.context, **_away_options(ctx)})
+        return
     name = options.context["name"] or random_run_name()
     began = time.monotonic()
     view = progress(name, task.name, options.live)
@@ -210,6 +214,18 @@ def start(ctx: "Context", task: "TaskTemplate[Any, Any, Any]", given: dict[str, 
         print_outputs(outputs)
     if target(ctx).is_hello and not options.as_json:
         _say_where_hello_is(target(ctx))
+
+
+def _away_options(ctx: "Context") -> dict[str, Any]:
+    """The options that only a control plane can act on."""
+    params = ctx.params
+    labels = dict(pair.split("=", 1) for pair in params.get("label") or ())
+    return {
+        "labels": labels or None,
+        "copy_style": params.get("copy_style") or "loaded_modules",
+        "service_account": params.get("service_account"),
+        "queue": params.get("queue"),
+    }
 
 
 def _say_where_hello_is(target: Target) -> None:

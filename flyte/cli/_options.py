@@ -116,16 +116,6 @@ def read_workers(value: str | None) -> int | None:
     return number
 
 
-def read_place(ctx: typer.Context, value: bool) -> bool:
-    """``--local``; nothing else can be done here, and an endpoint without it would ask for something else."""
-    if not value:
-        raise typer.BadParameter(f"--remote is not available in {HERE}")
-    endpoint = ctx.find_root().params.get("endpoint")
-    if endpoint and not was_given(ctx, "local"):
-        ctx.fail(f"--endpoint {endpoint} is not available in {HERE}; to run here all the same, add --local after 'run'")
-    return value
-
-
 def refuse(why: str = "") -> Callable[..., None]:
     """A check that refuses an option of the published command that this version does not have.
 

@@ -17,7 +17,6 @@ from ._options import (
     read_images,
     read_limit,
     read_pairs,
-    read_place,
     read_run_name,
     read_words,
     read_workers,
@@ -137,7 +136,13 @@ def run(
         help="A Python file, a module's dotted name, or 'hello' for the built-in example.",
         autocompletion=_complete_target,
     ),
-    local: bool = typer.Option(True, "--local/--remote", callback=read_place, help="Run in this process, or not."),
+    local: bool = typer.Option(
+        True,
+        "--local/--remote",
+        show_default=False,
+        help="Run in this process, or on a control plane: the configured one, else the devbox of this machine. "
+        "Default: remote if one is configured.",
+    ),
     recover_from: str = typer.Option(
         None,
         metavar="RUN",
@@ -181,7 +186,7 @@ def run(
         False, "--verbose", "-v", help="Log all that the SDK does, and keep its own frames in tracebacks."
     ),
     follow: bool = typer.Option(
-        False, "--follow", "-f", help="Wait for the end of the run, which is always done here."
+        False, "--follow", "-f", help="On a control plane: show phases and log lines until the run has ended."
     ),
     image: list[str] = typer.Option(
         None, metavar="[NAME=]URI", callback=read_images, help="On a control plane: image to use; may be repeated."
@@ -220,7 +225,7 @@ def run(
     tracked: bool = typer.Option(False, "--tracked", hidden=True, callback=refuse()),
     tracked_strict: bool = typer.Option(False, "--tracked-strict", hidden=True, callback=refuse()),
 ) -> None:
-    """Run a task of a file or module, and print what it returns.
+    """Run a task of a file or module, and print what it returns; on a control plane, the name of the run.
 
     'flyte run FILE' lists the tasks, 'flyte run FILE TASK --help' shows a task's parameters.
 

@@ -457,6 +457,7 @@ class PlaneHistory:
         request = TailLogsRequest(action_id=action_identifier(action), attempt=number)
         at = self._action_number(run, action.name)
         seen = failures = 0
+        pause_s = _PAUSE_S[0] / 4
         while True:
             ended = _phase((details := await self._details(action)).status.phase).is_terminal
             ended = ended or number < details.status.attempts
@@ -486,7 +487,8 @@ class PlaneHistory:
                     raise
             if why:
                 logger.debug("the log of %s/%s is asked for again: %s", action.run_name, action.name, why)
-            await asyncio.sleep(min(_PAUSE_S[0] * 2**failures, 2.0))
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, 2.0)
 
     async def report(self, run: RunEntry, name: str, attempt: int | None) -> str | None:
         """See :class:`flyte.remote._source.Source`."""
@@ -564,7 +566,7 @@ def _fault(details: ActionDetails) -> Fault | None:
 
 def _fault_of(info: Any) -> Fault:
     made = error_from(ExecutionError(code=info.code, message=info.message, kind=info.kind))
-    frames = "".join(note.removeprefix("there:\n") for note in getattr(made, "__notes__", ()))
+    frames = "".join(note.removeprefix("there:") for note in getattr(made, "__notes__", ()))
     name = type(made).__name__
     if type(made) in (RuntimeUserError, RuntimeUnknownError) and made.code.isidentifier():
         # The code of what the user's code raised is the name of its class.

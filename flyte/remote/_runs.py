@@ -1,7 +1,7 @@
 """Runs: looked up, waited for, and what came of them."""
 
 import builtins
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
@@ -202,7 +202,7 @@ class Run(_SeenRun):
                 if self._entry.has_ended or (wait_for == "running" and self.phase is ActionPhase.RUNNING):
                     return
 
-    async def watch(self, cache_data_on_done: bool = False) -> AsyncIterator[ActionDetails]:
+    async def watch(self, cache_data_on_done: bool = False) -> AsyncGenerator[ActionDetails]:
         """Details of the root action now and after each change, until the run has ended; also of a run that is in
         another process."""
         last: ActionEntry | None = None

@@ -26,7 +26,13 @@ class DevboxProcess:
     def start(self) -> None:
         environment = {**os.environ, "FLYTE_HOME": str(self.home)}
         with open(self.home / "devbox.log", "ab") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "flyte.devbox"], env=environment, stderr=log)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flyte.devbox"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
         until = time.monotonic() + 20
         while time.monotonic() < until:
             if self.process.poll() is not None:

@@ -1,0 +1,163 @@
+"""``flyte run --remote``: start a run on a control plane, say where it is, and with ``--follow`` stay until its end."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ._connect import connect, reached
+from ._options import wants_json, was_given
+
+if TYPE_CHECKING:
+    from typer._click.core import Context
+
+    from flyte.remote import Run
+
+
+def connect_away(ctx: "Context") -> None:
+    """Configure the control plane, unless the user's module did; what was set for the session stays."""
+    from dataclasses import replace
+
+    from flyte._verbs import session as sessions
+    from flyte.remote._connection import configured
+
+    if configured.get() is not None:
+        return
+    before = sessions.session()
+    connect(ctx)
+    now = sessions.session()
+    kept = {name: getattr(before, name) for name in ("root_dir", "images", "image_builder", "storage")}
+    sessions._session.set_default(
+        replace(now, **kept, project=before.project or now.project, domain=before.domain or now.domain)
+    )
+
+
+def goes_away(ctx: "Context") -> bool:
+    """Whether a run goes to a control plane: if it was said, else if one is configured."""
+    import os
+
+    if was_given(ctx, "local"):
+        return not ctx.params["local"]
+    if ctx.find_root().params.get("endpoint"):
+        return True
+    if "local" not in ctx.params:  # a command that runs here
+        return False
+    connections = sys.modules.get("flyte.remote._connection")
+    if connections is not None and connections.configured.get() is not None:
+        return True
+    from flyte.config import auto, find_config_file
+
+    given = ctx.find_root().params.get("config")
+    if given or os.environ.get("FLYTE_ADMIN_ENDPOINT") or find_config_file() is not None:
+        return bool(auto(given).platform.endpoint)
+    return bool(os.environ.get("FLYTE_API_KEY"))
+
+
+def start_away(ctx: "Context", task: Any, given: dict[str, Any], context: dict[str, Any]) -> None:
+    """Start a run on a control plane.
+
+    :param context: options of :func:`flyte.with_runcontext`.
+    """
+    from flyte._core.loop import run_blocking
+    from flyte._verbs.away import run_away
+    from flyte._verbs.run import with_runcontext
+
+    from ._sending import sending
+
+    as_json = wants_json(ctx)
+    with reached(ctx):
+        connect_away(ctx)
+        runner = with_runcontext("remote", **context).runner
+        runner.check_away()
+        with sending(not as_json) as told:
+            run = run_blocking(lambda: run_away(runner, task, (), given, told))
+        if not ctx.params.get("follow"):
+            if as_json:
+                _print_run(run, None, 0.0)
+            else:
+                print(f"run {run.name} of {task.name} started: {run.url}", file=sys.stderr, flush=True)
+                print(run.name, flush=True)
+            return
+        _follow(run, task, as_json)
+
+
+def _follow(run: "Run", task: Any, as_json: bool) -> None:
+    from flyte._core.loop import run_blocking
+
+    from ._render import print_outputs, write_error
+
+    began = time.monotonic()
+    if not as_json:
+        print(f"run {run.name} of {task.name} started: {run.url}", file=sys.stderr, flush=True)
+    try:
+        run_blocking(lambda: _show(run, as_json))
+    except KeyboardInterrupt:
+        write_error(f"run {run.name} goes on; to end it: flyte abort run {run.name}")
+        raise
+    took_s = time.monotonic() - began
+    outputs = dict(run.outputs().named_outputs) if run.phase.value in ("succeeded", "recovered") else None
+    if as_json:
+        _print_run(run, outputs, took_s)
+    else:
+        print(f"run {run.name} of {task.name} {run.phase.value} in {took_s:.1f} s", file=sys.stderr, flush=True)
+        if outputs is not None:
+            print_outputs(outputs)
+        else:
+            _print_failure(run)
+    if outputs is None:
+        raise typer.Exit(1)
+
+
+async def _show(run: "Run", as_json: bool) -> None:
+    """Log lines as they are written, and each phase as it begins, until the end."""
+    import asyncio
+    from contextlib import aclosing
+
+    if as_json:
+        await run.wait.aio()
+        return
+    root = await _root(run)
+    reading = asyncio.create_task(_lines(root))
+    try:
+        last = None
+        async with aclosing(run.watch()) as changes:
+            async for details in changes:
+                if details.phase is not last:
+                    last = details.phase
+                    print(f"{details.name}: {last.value}", file=sys.stderr, flush=True)
+        # The last lines may come a moment after the end; a log that does not end must keep nobody.
+        await asyncio.wait({reading}, timeout=2.0)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+async def _root(run: "Run") -> Any:
+    from flyte.remote._actions import Action
+
+    return await Action._of(run._entry, None, run._source)
+
+
+async def _lines(root: Any) -> None:
+    from flyte.errors import BaseRuntimeError
+
+    try:
+        async for line in root.get_logs.aio():
+            print(line, file=sys.stderr, flush=True)
+    except BaseRuntimeError as error:
+        print(f"no log lines can be shown: {error}", file=sys.stderr, flush=True)
+
+
+def _print_failure(run: "Run") -> None:
+    fault = run._entry.fault
+    if fault is not None:  # its traceback is among the log lines
+        print(f"{fault.type}: {fault.message}", file=sys.stderr, flush=True)
+
+
+def _print_run(run: "Run", outputs: dict[str, Any] | None, took_s: float) -> None:
+    from ._render import print_json, run_document
+
+    fault = run._entry.fault
+    document = run_document(run.name, run.phase.value, outputs, took_s, fault.document() if fault is not None else None)
+    print_json({**document, "url": run.url})
