@@ -5,6 +5,7 @@ committed are its effects carried out and watchers told.
 """
 
 import asyncio
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -22,7 +23,7 @@ from flyte._core.identity import ActionPhase
 from flyte._core.log import logger
 from flyte._wire.identity import phase_to_wire
 
-from ._documents import read_document
+from ._documents import may_exist, read_document
 from ._machine import (
     Aborted,
     Answered,
@@ -43,7 +44,6 @@ from ._rows import TASK, Live, Run, attempt_ended, attempt_started, attempt_tick
 from ._store import Statement, Store
 from ._watch import Changes
 from .executors.executor import CannotRun, Executor, Order
-from .executors.process import is_alive
 
 GRACE_S = 5.0
 """How long an attempt may clean up after it was told to end."""
@@ -88,6 +88,8 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._reserved: dict[tuple[str, str, str], deque[Live]] = {}
         self._stopped = False
+        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Fails when a change cannot be written, for instance because the disk is full: the devbox must end."""
 
     # Coming in --------------------------------------------------------------------------------------------------------
 
@@ -129,6 +131,7 @@ class Dispatcher:
     def _resume(self, live: Live) -> None:
         if live.kind == TASK and live.state.phase is ActionPhase.RUNNING:
             self._working += 1 if live.children == 0 else 0
+            self._reserve_again(live)
             if live.ticket:
                 self._spawn(self._follow(live, live.ticket, live.state.attempt))
             else:
@@ -155,7 +158,11 @@ class Dispatcher:
     def _pump(self) -> None:
         while self._ready and self._working < self.places and not self._stopped:
             live = self._ready.popleft()
-            if live.state.phase is ActionPhase.QUEUED and live.state.not_before <= time.time():
+            if live.state.phase is not ActionPhase.QUEUED:
+                continue
+            if live.state.not_before > time.time():  # the clock was set back
+                self._queue(live)
+            else:
                 self._begin(live)
 
     def _begin(self, live: Live) -> None:
@@ -229,6 +236,9 @@ class Dispatcher:
             event = Failed(time.time(), number, Fault("OutcomeUnreadable", f"{prefix}: {error}", "system"))
         live.ticket = None
         self.apply(live, event)
+        if isinstance(event, Succeeded):
+            # What was unpacked there can be unpacked again; of a failed attempt it may say something.
+            await asyncio.to_thread(shutil.rmtree, f"{self._folder_of(live, number)}/work", ignore_errors=True)
 
     async def _outcome(self, prefix: str, code: int | None, number: int) -> Event:
         left = await read_document(f"{prefix}/error.pb")
@@ -258,7 +268,7 @@ class Dispatcher:
             for run in list(self.runs.values()):
                 for live in list(run.live.values()):
                     ticket, number = live.ticket, live.state.attempt
-                    if ticket is not None and not is_alive(ticket):
+                    if ticket is not None and not self.executor.is_alive(ticket):
                         await asyncio.sleep(1.0)  # its own watcher may be about to say so
                         if live.ticket == ticket:
                             await self._conclude(live, None, number)
@@ -299,7 +309,8 @@ class Dispatcher:
         written: "asyncio.Future[None]",
     ) -> None:
         if written.cancelled() or written.exception() is not None:
-            logger.error("a change of action %s could not be written: %s", live.name, written)
+            # What cannot be written must not go on in memory alone: the next devbox starts from what is written.
+            self._break(written)
             return
         if Effect.FINISH in effects:
             self._forget(live)
@@ -317,6 +328,12 @@ class Dispatcher:
             self._start(live)
         self._look_later(live)
         self._pump()
+
+    def _break(self, written: "asyncio.Future[None]") -> None:
+        if self._stopped or self.broken.done() or written.cancelled():
+            return
+        self._stopped = True
+        self.broken.set_exception(RuntimeError(f"the devbox cannot write its database: {written.exception()}"))
 
     def _look_later(self, live: Live) -> None:
         if live.timer is not None:
@@ -380,7 +397,7 @@ class Dispatcher:
         key = (live.run.project, live.run.domain, live.cache_key)
         found = self.store.row("SELECT * FROM cached WHERE project = ? AND domain = ? AND key = ?", key)
         oldest = time.time() - metadata.cache_max_age.seconds if metadata.cache_max_age.seconds else 0.0
-        if found is not None and found["created_at"] >= oldest:
+        if found is not None and found["created_at"] >= oldest and may_exist(f"{found['output_uri']}/outputs.pb"):
             live.cache_status = CatalogCacheStatus.CACHE_HIT
             self.apply(live, Answered(time.time(), found["output_uri"]))
             return True
@@ -394,6 +411,15 @@ class Dispatcher:
         self._reserved[key] = deque()
         live.holds_reservation = True
         return False
+
+    def _reserve_again(self, live: Live) -> None:
+        """Keep others from making what an earlier devbox's attempt is making."""
+        if live.spec is None or not live.cache_key or live.cache_status != CatalogCacheStatus.CACHE_MISS:
+            return
+        key = (live.run.project, live.run.domain, live.cache_key)
+        if self._specs(live.spec).task_template.metadata.cache_serializable and key not in self._reserved:
+            self._reserved[key] = deque()
+            live.holds_reservation = True
 
     def _release(self, live: Live) -> None:
         if not live.holds_reservation or live.cache_key is None:

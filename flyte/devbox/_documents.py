@@ -16,6 +16,12 @@ async def read_document(uri: str) -> bytes | None:
     return b"".join([chunk async for chunk in get_stream(uri)])
 
 
+def may_exist(uri: str) -> bool:
+    """Whether a file is there, or cannot be looked for without asking a store."""
+    at = locate(uri)
+    return at.kind != "local" or Path(at.key).exists()
+
+
 def _read_local(path: str) -> bytes | None:
     # A few kilobytes of a local disk: a thread would take longer.
     try:

@@ -100,6 +100,7 @@ class Intake:
         source: int = 0,
         start_time: float | None = None,
         trigger: tuple[str, int] = ("", 0),
+        request_id: str = "",
         made_known: Callable[[float], list[Statement]] = lambda at: [],
     ) -> Run:
         """Create a run and queue its first action.
@@ -110,11 +111,16 @@ class Intake:
         :param inputs_hash: what tells these inputs from others, for the cache.
         :param start_time: when it was due, if it was planned; seconds since the epoch.
         :param trigger: name and revision of what started it.
+        :param request_id: of the call; a run that was created by the same call is given again.
         :param made_known: further statements to be written with it.
         :raises Refusal: the name is no name or is taken, or a path is no path.
         """
         if not identity.project or not identity.domain:
             raise Refusal(Code.INVALID, "a run needs a project and a domain")
+        if request_id:
+            known = self._store.row("SELECT * FROM run WHERE request_id = ?", (request_id,))
+            if known is not None:
+                return self.run_from(known)
         name = identity.name or random_run_name()
         try:
             check_run_name(name)
@@ -141,8 +147,11 @@ class Intake:
         run = Run(self._last_run, identity.org, identity.project, identity.domain, name, kept, now, source, *trigger)
         statements: list[Statement] = [
             (
-                "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (run.id, run.org, run.project, run.domain, name, kept.SerializeToString(), source, now, *trigger),
+                "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(run.id, run.org, run.project, run.domain, name, kept.SerializeToString(), source, now),
+                    *(*trigger, request_id),
+                ),
             ),
             *made_known(now),
         ]

@@ -142,7 +142,7 @@ def _opened(handler: Any) -> Any:
 class Devbox:
     """An embedded control plane.
 
-    :param folder: where everything of it is; ``devbox`` in the user's state folder if not given.
+    :param folder: where everything of it is, a folder ``devbox`` in a state folder; in the user's if not given.
     :param executor: runs attempts; processes of this machine if not given.
     :param places: how many attempts may work at the same time; twice the processors, at least 4, if not given.
     :param port: where to listen; where it last did if that is free, else anywhere, if not given.
@@ -239,7 +239,7 @@ class Devbox:
             "_U_EP_OVERRIDE": self.endpoint,
             "_U_INSECURE": "true",
             "_U_USE_ACTIONS": "1",
-            "_U_TOKEN_FILE": str(self.folder / "token"),
+            "FLYTE_HOME": str(self.folder.parent),
         }
 
     async def _seed(self) -> None:
@@ -335,14 +335,22 @@ def _user() -> str:
 
 
 async def serve(devbox: Devbox) -> None:
-    """Run a devbox until the process is told to end."""
+    """Run a devbox until the process is told to end.
+
+    :raises RuntimeError: its database cannot be written any more. What runs goes on, for the next devbox to find.
+    """
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
+    told = False
     try:
         await devbox.start()
         logger.info("the devbox listens on %s", devbox.endpoint)
-        await ended.wait()
+        waiting: set[asyncio.Future[Any]] = {loop.create_task(ended.wait()), devbox.dispatcher.broken}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        told = ended.is_set()
+        if devbox.dispatcher.broken.done():
+            devbox.dispatcher.broken.result()
     finally:
-        await devbox.close(withdraw=True)
+        await devbox.close(withdraw=told)

@@ -71,6 +71,11 @@ MIGRATIONS = [
         PRIMARY KEY (project, domain, name)
     ) WITHOUT ROWID;
     """,
+    # A client that asks again, because it did not hear the answer, is given the run that it has created.
+    """
+    ALTER TABLE run ADD COLUMN request_id TEXT NOT NULL DEFAULT '';
+    CREATE UNIQUE INDEX run_request ON run (request_id) WHERE request_id != '';
+    """,
 ]
 
 

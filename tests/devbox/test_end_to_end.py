@@ -22,6 +22,7 @@ from flyteidl2.secret import payload_pb2 as secrets
 from flyteidl2.task.common_pb2 import Inputs, Outputs
 from flyteidl2.workflow import run_service_pb2 as service
 from flyteidl2.workflow.run_definition_pb2 import TaskAction, TraceAction
+from flyteidl2.workflow.run_service_pb2_grpc import RunServiceStub
 
 
 def number(x: int) -> Inputs:
@@ -399,6 +400,18 @@ async def test_a_run_name_is_taken_once(client, spec_of):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await client.run(spec_of("double"), name=name)
         assert refused.value.code() == code
+
+
+async def test_a_call_that_is_repeated_creates_one_run(client, spec_of):
+    request = service.CreateRunRequest(task_spec=spec_of("double"), inputs=number(1))
+    request.project_id.organization, request.project_id.name, request.project_id.domain = "me", "p", "d"
+    stub = RunServiceStub(client.channel)
+    said = [
+        await stub.CreateRun(request, metadata=(*client.metadata, ("x-request-id", request_id)), timeout=30)
+        for request_id in ("one-call", "one-call", "another")
+    ]
+    names = [one.run.action.id.run.name for one in said]
+    assert names[0] == names[1] != names[2]
 
 
 async def test_uploads_are_signed_checked_and_whole(client, shared_home):

@@ -1,6 +1,7 @@
 """The devbox is started, stopped and killed; nothing that was asked of it is lost."""
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -130,6 +131,22 @@ async def test_a_stop_takes_attempts_back_without_a_failure(devbox, spec_of, tmp
         details = await client.wait(run)
         assert details.status.phase == P.ACTION_PHASE_SUCCEEDED
         assert [one.phase for one in details.attempts] == [P.ACTION_PHASE_ABORTED, P.ACTION_PHASE_SUCCEEDED]
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process can be set on Linux only")
+async def test_a_database_that_cannot_be_written_ends_it_and_loses_nothing(devbox, spec_of, tmp_path):
+    devbox.start()
+    async with connected(devbox.folder) as client:
+        run = await client.run(spec_of("sleeps", {"MARK": str(tmp_path / "mark")}), number(1))
+        wait_for(tmp_path / "mark")
+        # From here on it is as if the disk were full.
+        resource.prlimit(devbox.process.pid, resource.RLIMIT_FSIZE, (1024, 1024))
+    assert devbox.process.wait(15) == 1
+    assert "cannot write its database" in (devbox.home / "devbox.log").read_text()
+    devbox.start()
+    async with connected(devbox.folder) as client:
+        details = await client.wait(run)
+        assert (details.status.phase, len(details.attempts)) == (P.ACTION_PHASE_SUCCEEDED, 1)
 
 
 def test_start_stop_and_delete(tmp_path):

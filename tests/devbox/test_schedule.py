@@ -39,6 +39,9 @@ class NoExecutor:
     async def wait(self, ticket):
         await asyncio.Event().wait()
 
+    def is_alive(self, ticket):
+        return True
+
     async def stop(self, ticket, grace_s):
         pass
 

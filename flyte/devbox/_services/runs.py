@@ -94,6 +94,7 @@ class Runs(RunServiceServicer):
             input_uri=offloaded[0],
             inputs_hash=offloaded[1],
             source=request.source,
+            request_id=next((str(value) for key, value in context.invocation_metadata() if key == "x-request-id"), ""),
             start_time=request.run_start_time.ToMilliseconds() / 1000 if request.HasField("run_start_time") else None,
             trigger=(request.trigger_name.name, 0) if request.WhichOneof("task") == "trigger_name" else ("", 0),
         )

@@ -54,6 +54,10 @@ class Executor(Protocol):
         """
         ...
 
+    def is_alive(self, ticket: str) -> bool:
+        """Whether the attempt still runs."""
+        ...
+
     async def stop(self, ticket: str, grace_s: float) -> None:
         """End the attempt and all that it started, with force if it has not ended after ``grace_s`` seconds."""
         ...

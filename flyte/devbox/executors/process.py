@@ -19,7 +19,10 @@ _POLL_S = 0.1
 """How often a process is looked at where the system cannot tell that it has ended."""
 
 # What belongs to the process that started the devbox, or to an attempt around it, is not the attempt's.
-_NOT_INHERITED = ("_U_", "_F_", "FLYTE_INTERNAL_", "FLYTE_ATTEMPT_NUMBER", "RUN_NAME", "ACTION_NAME", "FLYTE_ADMIN_")
+_NOT_INHERITED = (
+    *("_U_", "_F_", "_UNION_", "EAGER_API_KEY", "FLYTE_API_KEY", "FLYTE_ADMIN_"),
+    *("FLYTE_INTERNAL_", "FLYTE_ATTEMPT_NUMBER", "RUN_NAME", "ACTION_NAME"),
+)
 _PROGRAMS = {"a0": ("-m", "flyte._runtime.entrypoint")}
 
 
@@ -82,6 +85,10 @@ class ProcessExecutor:
         # What it started must not outlive it: nobody waits for that any more.
         _signal_group(pid, signal.SIGKILL)
         return child.returncode if child is not None else None
+
+    def is_alive(self, ticket: str) -> bool:
+        """Whether the process still runs."""
+        return is_alive(ticket)
 
     async def stop(self, ticket: str, grace_s: float) -> None:
         """End the process and its group; it may clean up for ``grace_s`` seconds."""
