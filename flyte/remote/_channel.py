@@ -6,10 +6,8 @@ the loop is. Tokens come from a :class:`Credentials`, which this module knows no
 """
 
 import asyncio
-import os
 import random
 import re
-import ssl
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -20,10 +18,11 @@ from weakref import WeakKeyDictionary
 
 from flyte._core.context import current
 from flyte._core.log import logger
-from flyte.errors import RPC_ERRORS, InitializationError, RpcThrottledError, RpcTimeoutError, UnionRpcError
+from flyte.errors import RPC_ERRORS, RpcThrottledError, RpcTimeoutError, UnionRpcError
 
 from ._connection import Connection
 from ._grpc import grpc
+from ._line import find_trust, open_line
 
 Headers = Sequence[tuple[str, str]]
 _RETRIED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL}
@@ -38,6 +37,16 @@ _REMEDIES = {
     "DEADLINE_EXCEEDED": "try again, or give the call more time",
     "RESOURCE_EXHAUSTED": "try again later, or with less at once",
 }
+
+
+_LASTING = {
+    "WRONG_VERSION_NUMBER": "it does not speak TLS there: connect with insecure=True (--insecure, admin.insecure)",
+    "CERTIFICATE_VERIFY_FAILED": "this machine does not trust its certificate: give ca_cert_file_path "
+    "(admin.caCertFilePath), or check the endpoint",
+    "Hostname Verification Check failed": "its certificate is for another name: check the endpoint",
+    "http1.x server": "it speaks HTTP/1 there, not gRPC: check the endpoint and its port",
+}
+"""What gRPC says of a connection that will not come about however often it is tried -> what to do."""
 
 
 class Credentials(Protocol):
@@ -140,10 +149,10 @@ class Channel:
             return line.channel
         secure = None
         if not self.connection.insecure:
-            secure = await asyncio.to_thread(_secure, self.connection)
+            secure = await asyncio.to_thread(find_trust, self.connection)
             if (line := self._lines.get(loop)) is not None:  # made meanwhile by another call
                 return line.channel
-        channel = _open(self.connection, secure)
+        channel = open_line(self.connection, secure)
         keeper = self._keep(loop, channel)
         await anext(keeper)
         self._lines[loop] = _Line(channel, keeper)
@@ -205,7 +214,7 @@ class Channel:
                 # At least what was asked for, and not all clients at the same moment.
                 await asyncio.sleep(delay_s * random.uniform(1.0, 1.2))
                 return
-        elif code in _RETRIED and not forbidden and budget.failures < budget.retries:
+        elif code in _RETRIED and not forbidden and _lasting_remedy(error) is None and budget.failures < budget.retries:
             delay_s = self._backoff_s(budget.failures) * random.uniform(0.5, 1.5)
             left_s = budget.left_s()
             budget.failures += 1
@@ -232,10 +241,10 @@ class Channel:
                 details = details.replace(secret, "***")
         details = "".join(one if one.isprintable() or one in "\n\t" else " " for one in details[:_LONGEST_DETAILS])
         after = f" after {budget.attempts} attempts" if budget.attempts > 1 else ""
-        remedy = f"; {_REMEDIES[code]}" if code in _REMEDIES else ""
+        remedy = _lasting_remedy(error) or _REMEDIES.get(code)
         message = (
             f"{_short(method)} at {self.connection.endpoint} failed{after}: {code}: {details}"
-            f"{remedy} (request id {request_id})"
+            f"{'; ' + remedy if remedy else ''} (request id {request_id})"
         )
         raised = RPC_ERRORS[code](code, message)
         if isinstance(raised, RpcThrottledError) and _is_too_large(error):
@@ -369,8 +378,18 @@ def _short(method: str) -> str:
     return f"{service.rpartition('.')[2]}.{name}"
 
 
+def _lasting_remedy(error: grpc.aio.AioRpcError) -> str | None:
+    if error.code() is not grpc.StatusCode.UNAVAILABLE:
+        return None
+    details = error.details() or ""
+    return next((remedy for words, remedy in _LASTING.items() if words in details), None)
+
+
 def _is_about_credentials(error: grpc.aio.AioRpcError, credentials: Credentials) -> bool:
     code, details = error.code(), (error.details() or "").lower()
+    if code is grpc.StatusCode.UNAVAILABLE:
+        # No server said this: gRPC itself calls a certificate for another name "unauthenticated".
+        return False
     if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNKNOWN):
         return True
     if code is grpc.StatusCode.PERMISSION_DENIED and not credentials.has_any():
@@ -439,130 +458,3 @@ def new_request_id() -> str:
     parts = (action.project, action.domain, action.run_name, action.name, uuid.uuid4().hex[:4])
     # Headers are plain ASCII; a local name need not be.
     return re.sub(r"[^!-~]", "_", "-".join(str(part) for part in parts if part))
-
-
-# The line itself ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Secure:
-    credentials: grpc.ChannelCredentials
-    server_name: str | None = None
-
-
-_SYSTEM_ROOTS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
-
-
-def _secure(connection: Connection) -> _Secure:
-    """What TLS trusts. It blocks: it reads files, and asks the server for its certificate where that is trusted."""
-    if connection.insecure_skip_verify:
-        certificate, name = presented_certificate(connection)
-        return _Secure(grpc.ssl_channel_credentials(certificate), name)
-    path = connection.ca_cert_file_path
-    if path is not None:
-        try:
-            with open(path, "rb") as file:
-                roots = file.read()
-        except OSError as error:
-            raise InitializationError(
-                "InvalidConfigurationError", "user", f"ca_cert_file_path={path!r} cannot be read: {error.strerror}"
-            ) from None
-        if b"-----BEGIN CERTIFICATE-----" not in roots:
-            raise InitializationError(
-                "InvalidConfigurationError", "user", f"ca_cert_file_path={path!r} holds no certificate in PEM form"
-            )
-        return _Secure(grpc.ssl_channel_credentials(roots))
-    return _Secure(grpc.ssl_channel_credentials(_system_roots()))
-
-
-def _system_roots() -> bytes | None:
-    """The certificates that this machine trusts; None where only gRPC's own are known."""
-    if os.environ.get("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"):
-        return None
-    for path in (os.environ.get("SSL_CERT_FILE"), ssl.get_default_verify_paths().cafile, *_SYSTEM_ROOTS):
-        try:
-            if path:
-                with open(path, "rb") as file:
-                    return file.read()
-        except OSError:
-            continue
-    return None
-
-
-def presented_certificate(connection: Connection) -> tuple[bytes, str | None]:
-    """The certificate that the server shows, in PEM form, and a name that it is for.
-
-    gRPC cannot skip the check of a certificate, so the one shown is made the one trusted.
-
-    :raises UnionRpcError: the server cannot be reached, or does not speak TLS.
-    """
-    import socket
-    import tempfile
-
-    endpoint, timeout_s = connection.endpoint, connection.limits.connect_s
-    address = (endpoint.host.strip("[]"), endpoint.port or 443)
-
-    def shake(context: ssl.SSLContext) -> ssl.SSLSocket:
-        raw = socket.create_connection(address, timeout=timeout_s)
-        try:
-            return context.wrap_socket(raw, server_hostname=address[0])
-        except BaseException:
-            raw.close()
-            raise
-
-    open_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    open_context.check_hostname = False
-    open_context.verify_mode = ssl.CERT_NONE
-    try:
-        with shake(open_context) as shown:
-            pem = ssl.DER_cert_to_PEM_cert(shown.getpeercert(binary_form=True) or b"")
-        # Python tells what is in a certificate only if it was checked, so it is checked against itself.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
-            file.write(pem)
-            file.flush()
-            context.load_verify_locations(file.name)
-        with shake(context) as shown:
-            content: Any = shown.getpeercert() or {}
-    except OSError as error:
-        raise RPC_ERRORS["UNAVAILABLE"](
-            "UNAVAILABLE", f"{endpoint} shows no certificate that can be used: {error}; {_REMEDIES['UNAVAILABLE']}"
-        ) from None
-    names = [value for kind, value in content.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
-    names += [value for part in content.get("subject", ()) for kind, value in part if kind == "commonName"]
-    return pem.encode(), names[0].replace("*", "any", 1) if names else None
-
-
-def _open(connection: Connection, secure: _Secure | None) -> grpc.aio.Channel:
-    limits = connection.limits
-    options: list[tuple[str, Any]] = [
-        ("grpc.max_receive_message_length", -1),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.keepalive_time_ms", round(limits.keepalive_every_s * 1000)),
-        ("grpc.keepalive_timeout_ms", round(limits.keepalive_answer_s * 1000)),
-        # The answer is waited for by a timer of HTTP/2's own, 60 s by default; the one above alone closes nothing
-        # (observed with grpcio 1.85).
-        ("grpc.http2.ping_timeout_ms", round(limits.keepalive_answer_s * 1000)),
-        # A quiet stream is asked as often as a busy one.
-        ("grpc.http2.max_pings_without_data", 0),
-        # How long an attempt to connect may take: gRPC gives it the time until the next one, and at least this.
-        ("grpc.min_reconnect_backoff_ms", round(limits.connect_s * 1000)),
-        ("grpc.initial_reconnect_backoff_ms", round(min(limits.connect_s, limits.backoff_first_s) * 1000)),
-        ("grpc.max_reconnect_backoff_ms", round(limits.connect_s * 1000)),
-        # Retries are made here, with a request id and a deadline that go on.
-        ("grpc.enable_retries", 0),
-        # Each channel has connections of its own: a channel that is given up takes its broken ones along.
-        ("grpc.use_local_subchannel_pool", 1),
-    ]
-    if connection.http_proxy_url is not None:
-        options.append(("grpc.http_proxy", connection.http_proxy_url))
-    elif connection.endpoint.is_loopback:
-        options.append(("grpc.enable_http_proxy", 0))
-    target = f"dns:///{connection.endpoint.address(connection.insecure)}"
-    if secure is None:
-        return grpc.aio.insecure_channel(target, options=options)
-    if secure.server_name is not None:
-        options.append(("grpc.ssl_target_name_override", secure.server_name))
-    return grpc.aio.secure_channel(target, secure.credentials, options=options)

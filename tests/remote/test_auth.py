@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from flyteidl2.auth import auth_service_pb2, auth_service_pb2_grpc, identity_pb2
 sys.path.insert(0, str(Path(__file__).parent))  # with importlib's import mode, a test's neighbours are not on the path
 
 from issuer import CLIENT, SECRET, Issuer
-from loopback import Server, connection_to, fails, serving
+from loopback import QUICK, Server, connection_to, fails, serving
 
 from flyte import errors
 from flyte._core.loop import run_blocking
@@ -208,9 +209,27 @@ def no_secret_in_logs(caplog: pytest.LogCaptureFixture) -> Any:
 
 
 async def test_a_server_that_nobody_vouches_for_is_refused(plane):
-    one = plane.client("None", ca_cert_file_path=None)
-    with pytest.raises(errors.RpcUnavailableError):
+    one = plane.client("ClientSecret", ca_cert_file_path=None, client_id=CLIENT, client_secret=SECRET)
+    with pytest.raises(errors.RpcUnavailableError, match="does not trust its certificate: give ca_cert_file_path"):
         await one.identity.UserInfo(WHO)
+    assert plane.issuer.seen == []
+
+
+async def test_a_certificate_for_another_name_is_refused(authority):
+    async with guarded(authority, "elsewhere") as plane:
+        one = plane.client("ExternalCommand", command=("echo", "token-of-mine"))
+        with pytest.raises(errors.RpcUnavailableError, match="its certificate is for another name"):
+            await one.identity.UserInfo(WHO)
+        assert plane.server.identity.seen == []
+
+
+async def test_tls_where_there_is_none():
+    async with serving() as server:
+        one = Client(connection_to(server.port, insecure=False))
+        start = time.monotonic()
+        with pytest.raises(errors.RpcUnavailableError, match="does not speak TLS there: connect with insecure=True"):
+            await one.identity.UserInfo(WHO)
+        assert time.monotonic() - start < 2
 
 
 async def test_any_certificate_will_do_if_the_user_says_so(authority):
@@ -282,11 +301,9 @@ async def test_pkce_when_the_port_is_taken(plane):
 
 
 async def test_pkce_when_nobody_logs_in(plane):
-    from loopback import Limits
-
     plane.browses = False
     with pytest.raises(errors.RpcUnauthenticatedError, match=r"nobody logged in within 0\.3 s"):
-        await plane.client(limits=Limits(login_s=0.3)).identity.UserInfo(WHO)
+        await plane.client(limits=replace(QUICK, login_s=0.3)).identity.UserInfo(WHO)
 
 
 @pytest.mark.parametrize("more", [{"auth_type": "DeviceFlow"}, {"headless": True}])
@@ -394,6 +411,18 @@ async def test_nothing_secret_goes_over_plain_http(plane):
     plane.metadata.token_endpoint = "http://issuer.example.com/token"
     with pytest.raises(errors.RpcUnauthenticatedError, match="not an https address"):
         await plane.client("ClientSecret", client_id=CLIENT, client_secret=SECRET).identity.UserInfo(WHO)
+
+
+async def test_an_issuer_that_never_answers(plane):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        plane.metadata.token_endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}/token"
+        one = plane.client("ClientSecret", client_id=CLIENT, client_secret=SECRET, limits=replace(QUICK, http_s=0.5))
+        start = time.monotonic()
+        with pytest.raises(errors.RpcUnavailableError, match=r"issuer of tokens at 127\.0\.0\.1 cannot be reached"):
+            await one.identity.UserInfo(WHO)
+        assert time.monotonic() - start < 3
 
 
 # Refresh --------------------------------------------------------------------------------------------------------------
@@ -689,10 +718,8 @@ def test_what_an_issuer_may_answer_to_a_refresh(status, document, error):
     "redirect", ["https://evil.example.com/cb", "http://evil.example.com:80/cb", "urn:ietf:wg:oauth:2.0:oob"]
 )
 def test_a_login_comes_back_to_this_machine_only(redirect):
-    import dataclasses
-
     with pytest.raises(flows.RefusedLogin, match="not on this machine"):
-        next(flows.log_in_with_browser(dataclasses.replace(ISSUER, redirect_uri=redirect), lambda: "x", lambda: 0.0))
+        next(flows.log_in_with_browser(replace(ISSUER, redirect_uri=redirect), lambda: "x", lambda: 0.0))
 
 
 def test_what_comes_back_is_read_with_care():
