@@ -147,8 +147,10 @@ class SentCall(StepCall):
             if not family.knows:
                 for message in steps.wait(family.snapshot()):
                     family.take(message)
-            child = self._child_of(family)
+            child = family.ledger.child(self.context.name)
             data = steps.wait(self._fetch(child)) if child.has_ended else None
+            if data is not None:
+                family.ledger.forget(child.name)
         else:
             data = wait_in_thread(self.parent, self._find())
         if data is None:
@@ -190,16 +192,14 @@ class SentCall(StepCall):
             return await work
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.context.execution.loop))
 
-    def _child_of(self, family: Family) -> Child:
-        child = family.ledger.child(self.context.name)
-        family.ledger.forget(child.name)  # nobody asks a second time, and its end is yet to come
-        return child
-
     async def _find(self) -> bytes | None:
         family = self._steps.family_of(self.parent.task_context)
         await family.know()
-        child = self._child_of(family)
-        return await self._fetch(child) if child.has_ended else None
+        child = family.ledger.child(self.context.name)
+        data = await self._fetch(child) if child.has_ended else None
+        if data is not None:
+            family.ledger.forget(child.name)
+        return data
 
     async def _fetch(self, child: Child) -> bytes | None:
         """The bytes of the result of an earlier call; None if it is to be made again."""
