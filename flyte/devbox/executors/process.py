@@ -130,7 +130,9 @@ def _started(pid: int) -> str:
 
 
 def _started_by_ps(pid: int) -> str:
-    found = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False, timeout=10
+    )
     state, _, moment = found.stdout.strip().partition(" ")
     return "" if not state or state.startswith("Z") else "_".join(moment.split())
 
