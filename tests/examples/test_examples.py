@@ -58,9 +58,11 @@ SAYS: dict[str, list[str]] = {
         r"10 x 0\.5 s of blocking took (0\.[5-9]|[1-3]\.\d) s in 10 threads",
     ],
     "python examples/recovery.py": [
-        r"^a first run, which is killed:\n  asked 'rain\?'\n  trained fold 0\n  trained fold 1\n"
-        r"it ended by signal 9; a second run goes on:\n  trained fold 2\n  trained fold 3\n"
-        r"rain\? at \d\d:\d\d, dice says [1-6]: 0\.6$",
+        (
+            r"^a first run, which is killed:\n  asked 'rain\?'\n  trained fold 0\n  trained fold 1\n"
+            r"it ended by signal 9; a second run goes on:\n  trained fold 2\n  trained fold 3\n"
+            r"rain\? at \d\d:\d\d, dice says [1-6]: 0\.6$"
+        ),
     ],
     "flyte run examples/recovery.py main --folds 2": [r"rain\? at \d\d:\d\d, dice says [1-6]: 0\.1"],
     "python examples/task_plugin.py": [r"^7\.0$"],
