@@ -132,6 +132,7 @@ class Dispatcher:
         if live.kind == TASK and live.state.phase is ActionPhase.RUNNING:
             self._working += 1 if live.children == 0 else 0
             self._reserve_again(live)
+            live.ticket = live.ticket or self.executor.find(Path(self._folder_of(live, live.state.attempt)))
             if live.ticket:
                 self._spawn(self._follow(live, live.ticket, live.state.attempt))
             else:

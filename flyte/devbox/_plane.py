@@ -82,6 +82,7 @@ class Gate(grpc.aio.ServerInterceptor):
 
     def __init__(self, token: str) -> None:
         self._wanted = f"Bearer {token}".encode()
+        self._opened: dict[str, Any] = {}
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
@@ -93,7 +94,13 @@ class Gate(grpc.aio.ServerInterceptor):
         )
         if not hmac.compare_digest(str(shown).encode(), self._wanted):
             return _closed(handler)
-        return None if handler is None else _opened(handler)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        opened = self._opened.get(method)
+        if opened is None:
+            opened = self._opened[method] = _opened(handler)
+        return opened
 
 
 def _closed(handler: Any) -> Any:

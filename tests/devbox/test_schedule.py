@@ -36,6 +36,9 @@ class NoExecutor:
     def start(self, order):
         return "1:none"
 
+    def find(self, folder):
+        return None
+
     async def wait(self, ticket):
         await asyncio.Event().wait()
 

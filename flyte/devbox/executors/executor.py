@@ -47,6 +47,10 @@ class Executor(Protocol):
         """
         ...
 
+    def find(self, folder: Path) -> str | None:
+        """The ticket of the attempt that was begun in ``folder``, if one was: its start may not have been written."""
+        ...
+
     async def wait(self, ticket: str) -> int | None:
         """Wait until the attempt has ended, and give its exit code, a signal as a negative number.
 

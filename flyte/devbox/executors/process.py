@@ -23,6 +23,7 @@ _NOT_INHERITED = (
     *("_U_", "_F_", "_UNION_", "EAGER_API_KEY", "FLYTE_API_KEY", "FLYTE_ADMIN_"),
     *("FLYTE_INTERNAL_", "FLYTE_ATTEMPT_NUMBER", "RUN_NAME", "ACTION_NAME"),
 )
+_TICKET = "ticket"
 _PROGRAMS = {"a0": ("-m", "flyte._runtime.entrypoint")}
 
 
@@ -62,7 +63,15 @@ class ProcessExecutor:
             )
         ticket = f"{child.pid}:{_started(child.pid)}"
         self._children[ticket] = child
+        (order.folder / _TICKET).write_text(ticket)
         return ticket
+
+    def find(self, folder: Path) -> str | None:
+        """The ticket of the process that was started in ``folder``; None if none was."""
+        try:
+            return (folder / _TICKET).read_text() or None
+        except FileNotFoundError:
+            return None
 
     async def wait(self, ticket: str) -> int | None:
         """Wait until the process has ended, and give its exit code; None if an earlier devbox started it."""

@@ -1,0 +1,100 @@
+"""Seeded kills of the devbox and of its workers: every action ends exactly once, and nothing hangs."""
+
+import asyncio
+import os
+import random
+import signal
+import sqlite3
+from pathlib import Path
+
+import grpc
+import pytest
+from flyteidl2.common.phase_pb2 import ActionPhase as P
+from flyteidl2.task.common_pb2 import Inputs
+from flyteidl2.workflow import run_service_pb2 as service
+
+from .conftest import connected
+
+RUNS, KILLS = 10, 4
+
+
+def number(x: int) -> Inputs:
+    inputs = Inputs()
+    inputs.literals.add(name="x").value.scalar.primitive.integer = x
+    return inputs
+
+
+def workers_of(folder: Path) -> list[int]:
+    connection = sqlite3.connect(f"file:{folder / 'devbox.db'}?mode=ro", uri=True)
+    try:
+        rows = connection.execute("SELECT process FROM attempt WHERE ended_at IS NULL AND process != ''").fetchall()
+    finally:
+        connection.close()
+    return [int(ticket.partition(":")[0]) for (ticket,) in rows]
+
+
+async def create(folder: Path, spec, name: str) -> None:
+    """Create a run whatever happens to the devbox meanwhile, as a client with retries does."""
+    for _ in range(200):
+        try:
+            async with connected(folder) as client:
+                await client.run(spec, number(1), name=name)
+                return
+        except grpc.aio.AioRpcError as error:
+            if error.code() == grpc.StatusCode.ALREADY_EXISTS:
+                return
+            await asyncio.sleep(0.05)
+    raise AssertionError(f"run {name} could not be created")
+
+
+async def ended(folder: Path, name: str):
+    for _ in range(200):
+        try:
+            async with connected(folder) as client:
+                request = service.GetRunDetailsRequest(run_id={"project": "p", "domain": "d", "name": name})
+                action = (await client.runs.GetRunDetails(request)).details.action
+                return await client.wait(action.id.run)
+        except grpc.aio.AioRpcError:
+            await asyncio.sleep(0.05)
+    raise AssertionError(f"run {name} did not end")
+
+
+@pytest.mark.parametrize("seed", [int(one) for one in os.environ.get("FLYTE_CHAOS_SEEDS", "1 2").split()])
+async def test_kills(devbox, spec_of, seed):
+    chance = random.Random(seed)
+    devbox.start("--places", "4")
+
+    async def disturb() -> None:
+        for _ in range(KILLS):
+            await asyncio.sleep(chance.uniform(0.05, 0.6))
+            if chance.random() < 0.5:
+                for pid in chance.sample(workers := workers_of(devbox.folder), k=min(len(workers), 1)):
+                    try:
+                        os.kill(pid, signal.SIGKILL)
+                    except ProcessLookupError:
+                        pass
+            else:
+                devbox.kill()
+                await asyncio.sleep(chance.uniform(0, 0.3))
+                devbox.start("--places", "4")
+
+    kinds = [
+        ("double", P.ACTION_PHASE_SUCCEEDED),
+        ("fails", P.ACTION_PHASE_FAILED),
+        ("sleeps", P.ACTION_PHASE_SUCCEEDED),
+    ]
+    chosen = [chance.choice(kinds) for _ in range(RUNS)]
+    trouble = asyncio.create_task(disturb())
+    for number_, (task, _) in enumerate(chosen):
+        await create(devbox.folder, spec_of(task), f"r{number_}")
+    async with asyncio.timeout(60):
+        found = [await ended(devbox.folder, f"r{number_}") for number_ in range(RUNS)]
+        await trouble
+    assert [one.status.phase for one in found] == [phase for _, phase in chosen]
+    for one in found:
+        phases = [attempt.phase for attempt in one.attempts]
+        assert phases[-1] == one.status.phase and phases.count(P.ACTION_PHASE_SUCCEEDED) <= 1
+        # An attempt that was lost is told apart from one that failed by itself.
+        assert all(attempt.error_info.code == "Interrupted" for attempt in one.attempts[:-1])
+    await asyncio.sleep(0.1)
+    assert not [pid for pid in workers_of(devbox.folder) if Path(f"/proc/{pid}").exists()]
