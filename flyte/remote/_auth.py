@@ -34,9 +34,8 @@ from ._channel import Channel, Credentials, Headers, NoCredentials
 from ._connection import Connection
 from ._tokens import TokenStore
 
-EARLY_S = 60.0
-"""A token is refreshed this long before it expires, so that a call that takes its time still carries a good one."""
 _SAME_FAILURE_S = 2.0
+_NOT_AGAIN_S = 10.0  # an issuer that does not answer must not slow down every call that has a good token
 _PERSONAL = ("Pkce", "DeviceFlow")
 _HEADER = re.compile(r"[0-9a-z_.-]+")
 _DEFAULT_REDIRECT = "http://localhost:53593/callback"
@@ -88,6 +87,7 @@ class Authenticator:
         self._proxy: Tokens | None = None
         self._flights: dict[str, _Flight] = {}
         self._failed: dict[str, tuple[str | None, float, UnionRpcError]] = {}
+        self._failed_early_at = float("-inf")
         self._lock = threading.Lock()
 
     @property
@@ -130,14 +130,18 @@ class Authenticator:
                 return None
         if tokens is None:
             return await self._fly("login", None, True)
-        left_s = tokens.expires_at - self._now() if tokens.expires_at is not None else None
-        if left_s is not None and left_s < EARLY_S:
+        if (
+            tokens.refresh_at is not None
+            and tokens.refresh_at < self._now()
+            and time.monotonic() - self._failed_early_at > _NOT_AGAIN_S
+        ):
             try:
                 # Nobody is asked before the server has said that it wants it.
                 return await self._fly("login", tokens.access_token, False)
             except UnionRpcError as error:
-                if left_s > 0:
-                    logger.debug("a token that still works for %.0f s could not be refreshed: %s", left_s, error)
+                # The one that is there may still be good; if not, the server says so.
+                self._failed_early_at = time.monotonic()
+                logger.debug("a token that expires soon could not be refreshed: %s", error)
         return tokens
 
     async def renew(self, refused: Headers, may_ask: bool) -> bool:

@@ -13,6 +13,10 @@ from typing import Any
 from urllib.parse import quote_plus, urlencode, urlsplit
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+EARLY_S = 60.0
+"""Tokens are refreshed this long before they expire, so that a call that takes its time still carries a good one; those
+that last less than five times as long, in the last fifth of their time."""
+_LONGEST_S = 10 * 365 * 86400.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _TOKEN = re.compile(r"[!-~]+")  # anything else cannot stand in a header
 
@@ -38,12 +42,14 @@ class Tokens:
 
     :param expires_at: seconds since the epoch; None if the issuer does not say.
     :param header: name of the header that carries the access token.
+    :param refresh_at: when to ask for others, some time before; None if the issuer does not say.
     """
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(default=None, repr=False)
     expires_at: float | None = None
     header: str = "authorization"
+    refresh_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,12 +153,15 @@ def _tokens_of(reply: Reply, issuer: Issuer, now: float, secrets: tuple[str, ...
     if not isinstance(kind, str) or kind.lower() != "bearer":
         raise RefusedLogin("token_type", "the issuer gave a token that is no bearer token")
     refresh, lasts_s = document.get("refresh_token"), document.get("expires_in")
+    if isinstance(lasts_s, bool) or not isinstance(lasts_s, (int, float)) or not 0 < lasts_s < _LONGEST_S:
+        lasts_s = None
     return Tokens(
         access_token=access,
         # An issuer that gives no other refresh token means the old one to be used again (RFC 6749, section 6).
         refresh_token=refresh if isinstance(refresh, str) and refresh else (old.refresh_token if old else None),
-        expires_at=now + lasts_s if isinstance(lasts_s, (int, float)) and lasts_s > 0 else None,
+        expires_at=now + lasts_s if lasts_s is not None else None,
         header=issuer.header,
+        refresh_at=now + lasts_s - min(EARLY_S, lasts_s / 5) if lasts_s is not None else None,
     )
 
 

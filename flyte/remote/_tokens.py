@@ -60,6 +60,7 @@ class TokenStore:
                 "refresh_token": tokens.refresh_token,
                 "expires_at": tokens.expires_at,
                 "header": tokens.header,
+                "refresh_at": tokens.refresh_at,
             }
         )
 
@@ -163,15 +164,16 @@ def _parse(text: str) -> Tokens | None:
     try:
         said = json.loads(text)
         access, refresh, expires_at = said["access_token"], said.get("refresh_token"), said.get("expires_at")
-        header = said.get("header", "authorization")
+        header, refresh_at = said.get("header", "authorization"), said.get("refresh_at", expires_at)
         if (
             isinstance(access, str)
             and access
             and isinstance(refresh, str | None)
             and isinstance(expires_at, int | float | None)
+            and isinstance(refresh_at, int | float | None)
             and isinstance(header, str)
         ):
-            return Tokens(access, refresh or None, expires_at, header)
+            return Tokens(access, refresh or None, expires_at, header, refresh_at)
     except (ValueError, KeyError, AttributeError, TypeError):
         pass
     logger.warning("the tokens that were kept cannot be read; log in again")

@@ -490,6 +490,16 @@ async def test_a_token_is_refreshed_before_it_expires(plane):
     assert plane.issuer.grants("refresh_token") == 1 and plane.refusals == 1
 
 
+async def test_a_token_that_lasts_seconds_is_not_refreshed_at_every_call(plane):
+    plane.issuer.lasts_s = 20
+    moved = [0.0]
+    one = plane.client("ClientSecret", lambda: time.time() + moved[0], client_id=CLIENT, client_secret=SECRET)
+    for moment, grants in ((0, 1), (10, 1), (18, 2), (25, 2)):
+        moved[0] = moment
+        await one.identity.UserInfo(WHO)
+        assert plane.issuer.grants("client_credentials") == grants
+
+
 async def test_a_failed_refresh_does_not_throw_away_what_works(plane):
     plane.issuer.lasts_s = 600
     moved = [0.0]
@@ -499,7 +509,9 @@ async def test_a_failed_refresh_does_not_throw_away_what_works(plane):
     kept = path.read_text()
     moved[0] = 560
     plane.issuer.broken = 503
-    assert (await one.identity.UserInfo(WHO)).name == "Ada"
+    for _ in range(3):
+        assert (await one.identity.UserInfo(WHO)).name == "Ada"
+    assert plane.issuer.grants("refresh_token") == 1  # not at every call
     # Now the token itself is not taken any more: the call fails, and the refresh token is still there.
     plane.issuer.valid.clear()
     with pytest.raises(errors.RpcUnavailableError, match="HTTP status 503"):
@@ -575,8 +587,8 @@ async def test_a_token_in_a_servers_words_is_not_repeated(plane):
 async def test_tokens_are_kept_in_a_file_for_the_owner_alone():
     store = TokenStore("h.example.com:81", use_keyring=False)
     assert await store.load() is None
-    await store.save(flows.Tokens("a", "r", 12.5, "x-auth"))
-    assert await store.load() == flows.Tokens("a", "r", 12.5, "x-auth")
+    await store.save(flows.Tokens("a", "r", 12.5, "x-auth", 10.0))
+    assert await store.load() == flows.Tokens("a", "r", 12.5, "x-auth", 10.0)
     assert [path.name for path in store.path.parent.iterdir()] == ["h.example.com%3A81.json"]
     store.path.chmod(0o644)
     await store.load()
@@ -674,7 +686,7 @@ def test_pkce_as_in_rfc_7636():
     assert ask.form["code_verifier"].startswith("dBjf") and ask.form["grant_type"] == "authorization_code"
     with pytest.raises(StopIteration) as end:
         flow.send(flows.Reply(200, {"access_token": "t", "expires_in": 50, "refresh_token": "r"}))
-    assert end.value.value == flows.Tokens("t", "r", 150.0)
+    assert end.value.value == flows.Tokens("t", "r", 150.0, refresh_at=140.0)
 
 
 def test_a_device_is_asked_at_the_pace_of_the_issuer():
