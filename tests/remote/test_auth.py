@@ -1,6 +1,7 @@
 """Login flows against a real issuer and a real gRPC server with TLS, all on loopback."""
 
 import asyncio
+import base64
 import datetime
 import ipaddress
 import json
@@ -26,14 +27,18 @@ sys.path.insert(0, str(Path(__file__).parent))  # with importlib's import mode, 
 from issuer import CLIENT, SECRET, Issuer
 from loopback import QUICK, Server, connection_to, fails, serving
 
+import flyte
 from flyte import errors
 from flyte._core.loop import run_blocking
+from flyte._verbs.session import _session
 from flyte.remote import _auth_flows as flows
 from flyte.remote._auth import Authenticator, authenticator
 from flyte.remote._auth_driver import Driver, _read_return
 from flyte.remote._auth_metadata import auth_metadata
 from flyte.remote._client import Client
+from flyte.remote._connection import configured
 from flyte.remote._tokens import TokenStore
+from flyte.remote._whoami import ask_who
 
 WHO = identity_pb2.UserInfoRequest()
 Code = grpc.StatusCode
@@ -327,6 +332,19 @@ async def test_client_credentials(plane):
         await plane.client("ClientSecret", client_id=CLIENT, client_secret="hunter2").identity.UserInfo(WHO)
     assert "hunter2" not in str(caught.value)
     assert not TokenStore(str(one.connection.endpoint)).path.exists()
+
+
+async def test_an_api_key_all_the_way(plane):
+    key = base64.b64encode(f"127.0.0.1:{plane.server.port}:{CLIENT}:{SECRET}:acme".encode()).decode()
+    before = _session.get()
+    try:
+        flyte.init_from_api_key(key, ca_cert_file_path=plane.authority["file"])
+        said = await ask_who()
+        assert (said["name"], said["org"]) == ("Ada", "acme")
+        assert plane.issuer.grants("client_credentials") == 1 and plane.refusals == 0
+    finally:
+        _session.set_default(before)
+        configured.set_default(None)
 
 
 async def test_a_command(plane, tmp_path):
