@@ -1,10 +1,11 @@
-"""``flyte.rerun``: a run that is in the journal, once more."""
+"""``flyte.rerun``: a run of the journal, or of a control plane, once more."""
 
 import importlib
 import sys
-from typing import Any
+from typing import Any, cast
 
 from flyte._control.boundary import boundary_of
+from flyte._core.identity import check_run_name, random_run_name
 from flyte._core.log import logger
 from flyte._core.loop import run_blocking
 from flyte._definition.task import TaskTemplate, declared
@@ -12,7 +13,7 @@ from flyte._journal.record import Recorded, recorded
 from flyte.errors import RunRecoveryError, TypeTransformerFailedError
 
 from .home import hide_own_frames
-from .run import Run, with_runcontext
+from .run import Run, is_configured, with_runcontext
 
 
 class _Rerun:
@@ -21,7 +22,12 @@ class _Rerun:
     def __call__(
         self, run_name: str, action_name: str = "a0", recover: bool = False, name: str | None = None, **inputs: Any
     ) -> Run[Any]:
-        """Run a remembered run again, with the code as it is now and the inputs of then.
+        """Run a run again, with the inputs of then.
+
+        A remembered run of this machine runs here, with the code as it is now, and this waits for its end. If a control
+        plane is configured the run is one of it, and runs there with the code of then: this gives a
+        :class:`flyte.remote.Run` at once. Without one, a run that this machine does not remember is looked for on its
+        devbox.
 
         :param run_name: name of the run, or ``"last"``.
         :param action_name: one action of it, to run that alone with its own inputs; ``"a0"`` is the root.
@@ -45,6 +51,8 @@ class _Rerun:
             raise RunRecoveryError(
                 f"recover=True takes up a whole run, so it does not go with action_name={action_name!r}"
             )
+        if is_configured() or not _is_remembered(run_name):
+            return cast(Run[Any], await _rerun_away(run_name, action_name, recover, name, inputs))
         known = recorded(run_name, action_name)
         task = _task_of(known)
         given = {**await recorded_inputs(known, task), **inputs}
@@ -53,6 +61,34 @@ class _Rerun:
 
 
 rerun = _Rerun()
+
+
+def _is_remembered(run_name: str) -> bool:
+    """Whether this machine remembers the run, or has no devbox that could."""
+    from flyte.remote._plane import running_devbox
+
+    try:
+        recorded(run_name, "a0")
+    except RunRecoveryError:
+        return running_devbox() is None
+    return True
+
+
+async def _rerun_away(run_name: str, action_name: str, recover: bool, name: str | None, inputs: dict[str, Any]) -> Any:
+    from flyte.remote._launch import repeat
+    from flyte.remote._plane import find_plane
+
+    if name is not None:
+        check_run_name(name)
+    return await repeat(
+        find_plane(),
+        run_name,
+        action=action_name,
+        name=name or random_run_name(),
+        is_named=name is not None,
+        recover=recover,
+        inputs=inputs,
+    )
 
 
 async def recorded_inputs(known: Recorded, task: TaskTemplate[Any, Any, Any]) -> dict[str, Any]:

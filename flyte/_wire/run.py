@@ -85,13 +85,12 @@ def run_spec(settings: RunSettings, *, deployed: bool) -> RunSpec:
     return spec
 
 
-def again_spec(before: RunSpec, of: Any, *, recover: bool, env_vars: Mapping[str, str] | None = None) -> RunSpec:
+def again_spec(before: RunSpec, of: Any, *, recover: bool) -> RunSpec:
     """The settings of a run that repeats another.
 
     :param before: those of the other.
     :param of: RunIdentifier of the other.
     :param recover: whether what had ended well there is taken over.
-    :param env_vars: in place of those of then that have the same name.
     """
     spec = RunSpec()
     spec.CopyFrom(before)
@@ -100,11 +99,6 @@ def again_spec(before: RunSpec, of: Any, *, recover: bool, env_vars: Mapping[str
     spec.relation.CopyFrom(
         Relation(related_to=of, relation_type=RELATION_TYPE_RECOVER if recover else RELATION_TYPE_RERUN)
     )
-    if env_vars:
-        kept = [pair for pair in spec.envs.values if pair.key not in env_vars]
-        del spec.envs.values[:]
-        spec.envs.values.extend(kept)
-        spec.envs.values.extend(KeyValuePair(key=key, value=value) for key, value in env_vars.items())
     return spec
 
 

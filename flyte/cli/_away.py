@@ -12,7 +12,7 @@ from ._options import wants_json, was_given
 if TYPE_CHECKING:
     from typer._click.core import Context
 
-    from flyte.remote import Run
+    from flyte.remote._runs import Run
 
 
 def connect_away(ctx: "Context") -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ._away import goes_away
 from ._options import OUTPUTS, one_of, read_limit, wants_json, was_given
 from ._params import TextGroup
 from ._tables import (
@@ -66,6 +67,15 @@ IN_PHASE = typer.Option(
 )
 
 
+LOCAL: Any = typer.Option(
+    True,
+    "--local/--remote",
+    show_default=False,
+    help="Runs of this machine, or of a control plane: the configured one, else the devbox. Default: remote if one is "
+    "configured.",
+)
+
+
 def get_run(
     ctx: typer.Context,
     name: str = typer.Argument(
@@ -77,9 +87,10 @@ def get_run(
     project: str = typer.Option(None, "--project", "-p", metavar="NAME", help="Only runs of this project."),
     domain: str = typer.Option(None, "--domain", "-d", metavar="NAME", help="Only runs of this domain."),
     limit: str = typer.Option(str(_RUNS), metavar="N", callback=read_limit, help="How many at most; 0 for all."),
+    local: bool = LOCAL,
     output: str = OUTPUT,
 ) -> None:
-    """List runs, the newest first, or show one."""
+    """List runs, the newest first, or show one: of this machine, or of the control plane if one is configured."""
     from flyte._journal.history import History
     from flyte.remote._documents import run_document
 
@@ -87,6 +98,12 @@ def get_run(
     choosing = ("task", "phase", "paused_only", "project", "domain", "limit")
     if name is not None and any(was_given(ctx, option) for option in choosing):
         ctx.fail("an option that chooses among runs does not go with the NAME of one")
+    if goes_away(ctx):
+        from ._objects_away import get_run_away
+
+        filters = {"task": task, "phases": phase, "paused_only": paused_only, "project": project, "domain": domain}
+        get_run_away(ctx, name, {**filters, "limit": given or None})
+        return
     with told(ctx), History() as history:
         if name is not None:
             run = history.run(name)
@@ -350,6 +367,7 @@ def get_logs(
     lines: str = typer.Option(
         None, "--lines", "-l", metavar="N", callback=read_limit, help="Begin with the last N lines."
     ),
+    local: bool = LOCAL,
     output: str = OUTPUT,
 ) -> None:
     """Show what a run, or one of its actions, printed and logged.
@@ -362,6 +380,11 @@ def get_logs(
     number: Any = attempt
     if number is not None and action is None:
         ctx.fail("--attempt is one of an ACTION: name that too")
+    if goes_away(ctx):
+        from ._objects_away import get_logs_away
+
+        get_logs_away(ctx, run, action, number, last, timestamps)
+        return
     with told(ctx), History() as history:
         of = history.run(run)
         one = history.action(of, action) if action is not None else None

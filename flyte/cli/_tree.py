@@ -19,7 +19,7 @@ COMMANDS = {
     "build": ("_ship", "Build the images of a file's environments, where they are not there."),
     "bundle": ("_bundle", "Pack a file's code as it would travel, or explain what would."),
     "plan": ("_plan", "Show what a run of a task would need, before anything is done."),
-    "deploy": ("_deploy", "Deploy a file's environments, or show what that would do (--dry-run)."),
+    "deploy": ("_deploy", "Deploy a file's environments, or plan it (--dry-run)."),
     "abort": ("_abort", "End runs or actions of a control plane."),
     "rerun": ("_rerun", "Run a run again, or what is left of it."),
     "get": ("_objects", "Show runs, actions, inputs and outputs, log lines and reports."),

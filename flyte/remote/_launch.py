@@ -1,23 +1,24 @@
 """The calls that start a run (wire-protocol section 4): inputs are stored, the run is created, a handle is given."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from flyteidl2.common.identifier_pb2 import ProjectIdentifier, RunIdentifier
 from flyteidl2.core.literals_pb2 import Literal
 from flyteidl2.dataproxy.dataproxy_service_pb2 import UploadInputsRequest
 from flyteidl2.task.common_pb2 import Inputs
-from flyteidl2.task.run_pb2 import RunSpec
 from flyteidl2.task.task_definition_pb2 import TaskIdentifier, TaskSpec
 from flyteidl2.workflow.run_definition_pb2 import RUN_SOURCE_CLI
 from flyteidl2.workflow.run_service_pb2 import CreateRunRequest, GetRunDetailsRequest
 
-from flyte._core.interface import NativeInterface
+from flyte._core.interface import Empty, NativeInterface
 from flyte._core.threads import run_in_thread
 from flyte._wire.identity import run_identifier
 from flyte._wire.run import RunSettings, again_spec, offloaded_by_content, run_spec
+from flyte._wire.values import inputs_from
 from flyte.errors import (
     RpcAlreadyExistsError,
     RpcInvalidArgumentError,
@@ -29,6 +30,7 @@ from flyte.errors import (
     UnionRpcError,
 )
 from flyte.types._files import local_path
+from flyte.types._guessing import guess_interface
 
 from ._plane import Plane
 from ._runs import Run
@@ -93,47 +95,72 @@ async def repeat(
     plane: Plane,
     of: str,
     *,
+    action: str,
     name: str,
     is_named: bool,
     recover: bool,
-    inputs: Inputs | None = None,
-    env_vars: dict[str, str] | None = None,
+    inputs: Mapping[str, Any],
 ) -> Run:
-    """Start a run like an earlier one: the same task, the same settings and, if none are given, the same inputs.
+    """Start a run like an earlier one, or like one action of it: the same task and code, with its settings.
 
-    :param of: name of the earlier one.
-    :raises flyte.errors.RuntimeUserError: ``RunNotFoundError``, and as for :func:`launch`.
+    :param of: name of the earlier one, or ``last``.
+    :param action: name of the action.
+    :param recover: whether what had ended well there is taken over.
+    :param inputs: in place of those of then.
+    :raises flyte.errors.RuntimeUserError: ``RunNotFoundError``, ``RunCreationError`` for an input that the task does
+        not have, and as for :func:`launch`.
     """
     source = source_of(plane)
     before = await source.run(of)
     root = plane.root(before.name, before.project, before.domain)
     there = run_identifier(root)
-    details = (await plane.client.runs.GetRunDetails(GetRunDetailsRequest(run_id=there))).details
-    run_id = RunIdentifier(org=plane.org, project=root.project, domain=root.domain, name=name)
+    settings = (await plane.client.runs.GetRunDetails(GetRunDetailsRequest(run_id=there))).details.run_spec
+    wanted = root.new_sub_action(action)
+    details = await source.details_of(wanted)
+    if not details.HasField("task"):
+        raise RuntimeUserError("RunCreationError", f"{before.name}/{action} is of no task that could be run again")
+    sent = await _changed((await source.data_of(wanted)).inputs, details.task, inputs)
     request = CreateRunRequest(
-        run_id=run_id, run_spec=again_spec(details.run_spec or RunSpec(), there, recover=recover, env_vars=env_vars)
+        run_id=RunIdentifier(org=plane.org, project=root.project, domain=root.domain, name=name),
+        run_spec=again_spec(settings, there, recover=recover),
+        source=RUN_SOURCE_CLI,
+        task_spec=details.task,
     )
-    request.source = RUN_SOURCE_CLI
-    action = details.action
-    if not action.HasField("task"):
-        raise RuntimeUserError("RunCreationError", f"run {of!r} is of no task that could be run again")
-    request.task_spec.CopyFrom(action.task)
-    data = await source.data_of(root)
+    upload = UploadInputsRequest(
+        project_id=ProjectIdentifier(organization=plane.org, name=root.project, domain=root.domain),
+        task_spec=details.task,
+        inputs=sent,
+        base_dir=settings.run_base_dir,
+    )
     with _told_of(name):
-        sent = inputs if inputs is not None else data.inputs
-        upload = UploadInputsRequest(
-            project_id=ProjectIdentifier(organization=plane.org, name=root.project, domain=root.domain),
-            task_spec=action.task,
-            inputs=sent,
-            base_dir=details.run_spec.run_base_dir,
-        )
         try:
             stored = (await plane.client.data.UploadInputs(upload)).offloaded_input_data
-            ignored = tuple(action.task.task_template.metadata.cache_ignore_input_vars)
+            ignored = tuple(details.task.task_template.metadata.cache_ignore_input_vars)
             request.offloaded_input_data.CopyFrom(offloaded_by_content(stored, sent, ignored))
         except RpcUnimplementedError:
             request.inputs.CopyFrom(sent)
     return await _create(plane, request, is_named, None)
+
+
+async def _changed(before: Inputs, spec: TaskSpec, changes: Mapping[str, Any]) -> Inputs:
+    """The inputs of then with others in place of some."""
+    sent = Inputs()
+    sent.CopyFrom(before)
+    if not changes:
+        return sent
+    interface = guess_interface(spec.task_template.interface)
+    for name in changes:
+        if name not in interface.inputs:
+            task = spec.task_template.id.name
+            raise RuntimeUserError(
+                "RunCreationError", f"task {task!r} has no parameter {name!r}{interface.nearest(name)}"
+            )
+    changed = NativeInterface({name: (interface.inputs[name][0], Empty) for name in changes}, {})
+    made = {one.name: one for one in (await inputs_from(changed, changes)).literals}
+    kept = [made.pop(one.name, one) for one in sent.literals]
+    del sent.literals[:]
+    sent.literals.extend([*kept, *made.values()])
+    return sent
 
 
 async def _create(plane: Plane, request: CreateRunRequest, is_named: bool, interface: NativeInterface | None) -> Run:

@@ -160,7 +160,7 @@ class PlaneHistory:
     async def run_of(self, root: ActionID) -> RunEntry:
         """The run with this first action."""
         try:
-            return self._run_entry(await self._details(root))
+            return self._run_entry(await self.details_of(root))
         except RpcNotFoundError:
             raise RuntimeUserError(
                 "RunNotFoundError",
@@ -189,7 +189,7 @@ class PlaneHistory:
     async def run_by_id(self, number: int) -> RunEntry | None:
         """See :class:`flyte.remote._source.Source`."""
         try:
-            return self._run_entry(await self._details(self._runs[number]))
+            return self._run_entry(await self.details_of(self._runs[number]))
         except RpcNotFoundError:
             return None
 
@@ -270,7 +270,8 @@ class PlaneHistory:
 
     # Actions ----------------------------------------------------------------------------------------------------
 
-    async def _details(self, action: ActionID) -> ActionDetails:
+    async def details_of(self, action: ActionID) -> ActionDetails:
+        """What the control plane knows of an action."""
         request = GetActionDetailsRequest(action_id=action_identifier(action))
         details: ActionDetails = (await self.plane.client.runs.GetActionDetails(request)).details
         return details
@@ -293,7 +294,7 @@ class PlaneHistory:
         root = self._runs[run.id]
         wanted = root.new_sub_action(name or ROOT_ACTION)
         try:
-            return self._action_entry(run.id, await self._details(wanted))
+            return self._action_entry(run.id, await self.details_of(wanted))
         except RpcNotFoundError:
             raise ActionNotFoundError(
                 f"run {run.name!r} has no action {wanted.name!r} at {self.plane.endpoint}"
@@ -302,7 +303,7 @@ class PlaneHistory:
     async def action_by_id(self, number: int) -> ActionEntry | None:
         """See :class:`flyte.remote._source.Source`."""
         try:
-            return self._action_entry(number >> ACTIONS_BITS, await self._details(self.identity(number)))
+            return self._action_entry(number >> ACTIONS_BITS, await self.details_of(self.identity(number)))
         except RpcNotFoundError:
             return None
 
@@ -312,7 +313,7 @@ class PlaneHistory:
 
     async def attempts(self, action: ActionEntry) -> list[AttemptEntry]:
         """See :class:`flyte.remote._source.Source`."""
-        details = await self._details(self.identity(action.id))
+        details = await self.details_of(self.identity(action.id))
         found = []
         for one in details.attempts:
             fault = _fault_of(one.error_info) if one.HasField("error_info") else None
@@ -387,7 +388,7 @@ class PlaneHistory:
                 logger.debug("the watch of %s/%s is opened again: %s", action.run_name, action.name, error)
             # Whether or not the stream said so, something may have changed: read it where it cannot be lost.
             try:
-                await self._details(action)
+                await self.details_of(action)
             except _HOPELESS:
                 raise
             except UnionRpcError:
@@ -448,7 +449,7 @@ class PlaneHistory:
         while True:
             async for line in self._lines_of(run.id, action, number):
                 yield line
-            details = await self._details(action)
+            details = await self.details_of(action)
             if attempt is not None or number >= details.status.attempts:
                 return
             number += 1
@@ -459,7 +460,7 @@ class PlaneHistory:
         seen = failures = 0
         pause_s = _PAUSE_S[0] / 4
         while True:
-            ended = _phase((details := await self._details(action)).status.phase).is_terminal
+            ended = _phase((details := await self.details_of(action)).status.phase).is_terminal
             ended = ended or number < details.status.attempts
             passed, why = 0, ""
             try:
@@ -495,7 +496,7 @@ class PlaneHistory:
         import httpx
 
         action = self._runs[run.id].new_sub_action(name)
-        number = attempt + 1 if attempt is not None else max(1, (await self._details(action)).status.attempts)
+        number = attempt + 1 if attempt is not None else max(1, (await self.details_of(action)).status.attempts)
         request = CreateDownloadLinkRequest(artifact_type=ARTIFACT_TYPE_REPORT)
         request.action_attempt_id.action_id.CopyFrom(action_identifier(action))
         request.action_attempt_id.attempt = number

@@ -290,10 +290,6 @@ REFUSED = [
     ("run deployed-task env.task", f"'flyte run deployed-task' {NOT_HERE}"),
     ("run --follow python-script shop.py", f"'flyte run python-script' {NOT_HERE}"),
     (
-        "--endpoint host:1 run shop.py pair",
-        f"--endpoint host:1 {NOT_HERE}; to run here all the same, add --local after 'run'",
-    ),
-    (
         "-c config.yaml run shop.py pair",
         (f"--config {NOT_HERE}; give what the file says as options: --org, and --project and --domain after 'run'"),
     ),

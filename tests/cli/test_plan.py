@@ -101,11 +101,11 @@ def test_a_deployment_as_text(run):
         assert words in done.stdout
 
 
-def test_a_deployment_that_is_no_dry_run_is_refused(run):
+def test_a_deployment_without_a_control_plane_is_refused(run):
     done = run("deploy", "flow.py")
-    assert done.returncode == 1 and "control-plane client is not built yet" in done.stderr and not done.stdout
+    assert done.returncode == 1 and "flyte start devbox" in done.stderr and not done.stdout
     env = flyte.TaskEnvironment(name="alone", image="x:1")
-    with pytest.raises(NotImplementedError, match="control-plane client"):
+    with pytest.raises(flyte.errors.InitializationError, match="flyte start devbox"):
         flyte.deploy(env)
     with pytest.raises(ValueError, match="at least one"):
         flyte.deploy(dry_run=True)

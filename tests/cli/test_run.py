@@ -37,10 +37,10 @@ def test_local_is_the_default(run_flyte, local):
     assert run_flyte("run", *local, "shop.py", "square", "--x", "4").stdout == "16\n"
 
 
-def test_remote_is_refused(run_flyte):
+def test_remote_without_a_control_plane_says_what_to_do(run_flyte):
     done = run_flyte("run", "--remote", "shop.py", "square", "--x", "4")
-    assert done.returncode == 2
-    assert "--remote is not available in this version of flyte" in done.stderr
+    assert done.returncode == 1
+    assert "no control plane is configured, and no devbox runs on this machine; start one with" in done.stderr
     assert done.stdout == ""
 
 

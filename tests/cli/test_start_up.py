@@ -41,7 +41,6 @@ def loaded(folder, args: list[str], never: list[str], **env: str) -> tuple[list[
         ["run", "--help"],
         ["run", "nothing.py", "main"],
         ["rum"],
-        ["run", "--remote", "shop.py", "main"],
         ["-v", "--org", "o", "run", "-p", "x", "--image", "y", "nothing.py"],
     ],
     ids=" ".join,

@@ -144,3 +144,20 @@ def test_a_run_in_the_remote_list_is_not_in_the_local_history():
         assert flyte.remote.Run.get(run.name).name == run.name
     with looking(away=False), pytest.raises(flyte.errors.RuntimeUserError, match="no run"):
         flyte.remote.Run.get(run.name)
+
+
+def test_a_run_is_run_again_with_other_inputs():
+    run: Any = away().run(shop.add, 1, y=5)
+    run.wait()
+    again: Any = flyte.rerun(run.name)
+    again.wait()
+    assert again.outputs() == (6,)
+    assert again.name != run.name
+    other: Any = flyte.rerun(run.name, name="other-one", x=10)
+    other.wait()
+    assert other.name == "other-one"
+    assert other.outputs() == (15,)
+    with pytest.raises(flyte.errors.RuntimeUserError, match="has no parameter 'z'"):
+        flyte.rerun(run.name, z=1)
+    with pytest.raises(flyte.errors.RuntimeUserError, match="there is no run 'never-was'"):
+        flyte.rerun("never-was")
