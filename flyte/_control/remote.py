@@ -59,6 +59,7 @@ class RemoteController(Controller):
         self._pack = pack
         self._families: dict[str, Family] = {}
         self._starting = asyncio.Semaphore(_AT_ONCE)
+        self._asked: dict[str, Child] = {}
         self._steps = Steps(actions, self._family_of)
 
     def submit(self, task: TaskTemplate[Any, Any, Any], /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
@@ -188,4 +189,4 @@ class RemoteController(Controller):
         """Let the control plane wait for an answer; see :func:`.remote_conditions.begin_condition`."""
         from .remote_conditions import begin_condition  # most actions wait for nobody
 
-        return await begin_condition(condition, self._actions, self._family_of)
+        return await begin_condition(condition, self._asked, self._actions, self._family_of)

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Coroutine
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from flyte._core.context import Execution, TaskContext
+from flyte._core.context import TaskContext
 from flyte._core.identity import ActionPhase
 from flyte._definition.condition import Condition
 from flyte._wire.actions import answer_from, enqueue_condition, failure_of_child
@@ -21,17 +20,15 @@ from .conditions import parent_of
 from .ledger import Child
 from .remote_children import Actions, Family, enqueue
 
-_asked: WeakKeyDictionary[Execution, dict[str, Child]] = WeakKeyDictionary()
-"""The conditions that the action of this process has come to, the last of each name."""
-
 
 async def begin_condition(
-    condition: Condition[Any], actions: Actions, family_of: Callable[[TaskContext], Family]
+    condition: Condition[Any], asked: dict[str, Child], actions: Actions, family_of: Callable[[TaskContext], Family]
 ) -> Callable[[], Coroutine[Any, Any, Any]]:
     """Register ``condition`` with the control plane; what is given back waits for its value.
 
     One that the control plane knows already, from before the action was started again, is not asked for anew.
 
+    :param asked: the conditions that the action has come to, the last of each name.
     :raises TypeError: the answer is of a type that a control plane does not take.
     :raises flyte.errors.ConditionAlreadyExistsError: the action waits for one of that name.
     :raises flyte.errors.TraceDoesNotAllowNestedTasksError: inside a traced function.
@@ -39,7 +36,6 @@ async def begin_condition(
     """
     parent = parent_of(condition.name)
     execution, name = parent.execution, condition.name
-    asked = _asked.setdefault(execution, {})
     if name in asked and not asked[name].has_ended:
         raise ConditionAlreadyExistsError(
             f"run {execution.run_name} already waits for a condition {name!r}; give this one another name"

@@ -6,6 +6,8 @@ that cannot be read; 3 when nothing could be left; 143 after SIGTERM.
 """
 
 import asyncio
+import errno
+import gc
 import os
 import signal
 import sys
@@ -39,7 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_UNREADABLE
     log.configure()
-    return asyncio.run(_run(command, attempt))
+    # Nothing that start-up makes becomes garbage, so looking for it is wasted. `_act` ends this.
+    gc.disable()
+    try:
+        return asyncio.run(_run(command, attempt))
+    finally:
+        gc.freeze()  # the collections at exit would search everything once more
 
 
 def _attempt_number(environ: Mapping[str, str]) -> int:
@@ -67,7 +74,7 @@ async def _run(command: Command, attempt: int) -> int:
         await _act(command, attempt)
         return 0
     except _UsersFailure as failed:
-        return await _leave(command, failed.error, 0)
+        return await _leave(command, _classified(failed.error), 0)
     except asyncio.CancelledError:
         if not terminated:
             raise
@@ -76,7 +83,8 @@ async def _run(command: Command, attempt: int) -> int:
             "Interrupted", f"the process of action {command.name} of run {command.run_name} was told to end (SIGTERM)"
         )
         return await _leave(command, interrupted, EXIT_TERMINATED)
-    except BaseException as error:
+    except BaseException as raised:
+        error = _classified(raised)
         # What the SDK says of itself is for the control plane; anything else, such as an ImportError, is the code's.
         return await _leave(command, error, 0 if isinstance(error, BaseRuntimeError) else 1)
 
@@ -99,6 +107,8 @@ async def _act(command: Command, attempt: int) -> None:
     from .loader import load_task
 
     task, bundle = await load_task(command)
+    gc.freeze()
+    gc.enable()
     context = _context(command, attempt, task, bundle)
     inputs = parse_inputs(await _read(command.inputs), command.inputs) if task.interface.inputs else None
     token = raw_data_path.set(context.execution.raw_data_path)
@@ -174,6 +184,23 @@ async def _leave(command: Command, error: BaseException, code: int) -> int:
         logger.error("the error of action %s could not be written: %s", command.name, lost)
         return EXIT_LOST
     return code
+
+
+def _classified(error: BaseException) -> BaseException:
+    """What the control plane is told of ``error``, where the class alone does not say it."""
+    from flyte.errors import BaseRuntimeError, OOMError, RuntimeSystemError
+
+    if isinstance(error, MemoryError):
+        said: BaseRuntimeError = OOMError(
+            "OOM",
+            f"the process of the action ran out of memory: {str(error) or 'MemoryError'}; ask for more with "
+            "override(resources=...)",
+        )
+    elif isinstance(error, OSError) and error.errno == errno.EIO:
+        said = RuntimeSystemError("FilesystemIOError", f"a file of this machine cannot be read or written: {error}")
+    else:
+        return error
+    return said.with_traceback(error.__traceback__)
 
 
 async def _read(uri: str) -> bytes:

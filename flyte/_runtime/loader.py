@@ -2,6 +2,7 @@
 
 import gzip
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,9 +85,21 @@ async def load_task(command: Command) -> tuple[TaskTemplate[Any, Any, Any], Code
             return _unpickle(bundle.downloaded_path, bundle.pkl), bundle
     elif command.dest not in sys.path:
         sys.path.insert(0, command.dest)  # the code is in the image, in the working folder
+    _add_system_paths(command.dest, os.environ.get("_F_SYS_PATH", ""))
     if command.resolver is None:
         raise RuntimeUserError("InvalidCommand", "neither --pkl nor --resolver is given, so no task is named")
     return _resolver(command.resolver).load_task(command.resolver_args), bundle
+
+
+def _add_system_paths(root: str, said: str) -> None:
+    """Put folders of the code on ``sys.path``, in their order: those that were on it where the run was started.
+
+    :param said: ``./relative`` folders, joined by colons (wire-protocol section 4.1).
+    """
+    for inside in filter(None, said.split(":")):
+        folder = os.path.normpath(os.path.join(root, inside))
+        if folder not in sys.path:
+            sys.path.append(folder)
 
 
 def _resolver(path: str) -> TaskResolver:

@@ -130,7 +130,7 @@ def reporting(context: TaskContext) -> Iterator[None]:
         if report.has_content():
             try:
                 report.write()
-            except (OSError, NotImplementedError) as error:
+            except (OSError, ValueError) as error:
                 logger.error("the report of task %r could not be written: %s", context.task_name, error)
 
 

@@ -91,18 +91,15 @@ class Report:
     def write(self) -> str | None:
         """Write the page to its file, which is replaced in one step: a reader sees a whole page, old or new.
 
-        :returns: path of the file; None if the report has no folder.
+        :returns: path or URI of the file; None if the report has no folder.
         :raises OSError: the file cannot be written.
-        :raises NotImplementedError: the folder is not one of this machine.
+        :raises ValueError: the folder is of a kind of storage that is not known.
         """
         if self.folder is None:
             return None
         folder = self.folder.removeprefix("file://")
         if "://" in folder:
-            raise NotImplementedError(
-                f"the report cannot be written to {self.folder}: this version of flyte writes reports to folders of "
-                "this machine only; give flyte.with_runcontext(run_base_dir=...) a folder"
-            )
+            return self._write_away(folder)
         path = os.path.join(folder, FILE_NAME)
         # Rendered under the lock, so that of two writes at once the later one is never the older page.
         with self._writing:
@@ -119,6 +116,18 @@ class Report:
                     os.unlink(part)
                 raise
         return path
+
+    def _write_away(self, folder: str) -> str:
+        """Write the page to an object store, where objects are always replaced in one step."""
+        from flyte._core.loop import run_blocking
+        from flyte.storage._transfer import put_stream
+        from flyte.storage._uri import join
+
+        uri = join(folder, FILE_NAME)
+        with self._writing:
+            data = self.get_final_report().encode("utf-8", "xmlcharrefreplace")
+            run_blocking(lambda: put_stream(data, to_path=uri))
+        return uri
 
     def _repr_html_(self) -> str:
         # A notebook shows the page in a frame of its own, where its styles meet no others.

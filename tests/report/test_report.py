@@ -1,5 +1,6 @@
 """Reports and tabs by themselves, and their file."""
 
+import asyncio
 import os
 import threading
 
@@ -100,9 +101,24 @@ class TestFile:
             report.write()
         assert os.listdir(report.folder) == ["report.html"]
 
-    def test_object_stores_are_refused_by_name(self):
-        with pytest.raises(NotImplementedError, match=r"s3://bucket/a0.*run_base_dir"):
-            flyte.report.Report("r", folder="s3://bucket/a0").write()
+    def test_an_object_store_is_a_folder(self):
+        from flyte.storage._transfer import get_stream
+
+        report = flyte.report.Report("r", folder="memory://reports/a0")
+        report.get_tab("main").log("<p>first</p>")
+        report.write()
+        report.get_tab("main").replace("<p>second</p>")
+
+        async def read() -> bytes:
+            report.write()  # also on an event loop
+            return b"".join([chunk async for chunk in get_stream("memory://reports/a0/report.html")])
+
+        page = asyncio.run(read())
+        assert b"<p>second</p>" in page and b"<p>first</p>" not in page
+
+    def test_a_storage_that_is_not_known_is_said(self):
+        with pytest.raises(ValueError, match="nowhere"):
+            flyte.report.Report("r", folder="nowhere://bucket/a0").write()
 
     def test_a_file_uri_is_a_folder(self, tmp_path):
         assert flyte.report.Report("r", folder=f"file://{tmp_path}").write() == str(tmp_path / "report.html")

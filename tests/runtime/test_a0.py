@@ -19,6 +19,7 @@ from flyte._core.interface import NativeInterface
 from flyte._package.bundle import build_bundle
 from flyte._wire.faults import error_from, execution_error_from
 from flyte._wire.values import inputs_from
+from flyte.errors import OOMError
 
 FLOW = """
     import asyncio, os, sys, time
@@ -74,6 +75,21 @@ FLOW = """
         return 1
 
     @env.task
+    async def eats(x: int) -> int:
+        raise MemoryError()
+
+    @env.task
+    async def far(x: int) -> int:
+        import deep
+        return deep.VALUE + x
+
+    safe = flyte.TaskEnvironment("safe", secrets=flyte.Secret(key="key", group="shop"))
+
+    @safe.task
+    async def secret(x: int) -> str:
+        return os.environ["SHOP_KEY"]
+
+    @env.task
     async def calls(x: int) -> int:
         return await sync.aio(x)
 
@@ -98,6 +114,10 @@ def project(tmp_path_factory) -> Path:
     (folder / "flow.py").write_text(textwrap.dedent(FLOW))
     (folder / "helper.py").write_text("def twice(x):\n    return 2 * x\n")
     (folder / "broken.py").write_text("import not_there_at_all\n")
+    (folder / "hungry.py").write_text("raise MemoryError('too much')\n")
+    (folder / "unreadable.py").write_text("raise OSError(5, 'Input/output error', 'a/file')\n")
+    (folder / "lib").mkdir()
+    (folder / "lib" / "deep.py").write_text("VALUE = 40\n")
     return folder
 
 
@@ -205,6 +225,9 @@ def test_a_sync_task_and_one_without_results(a0):
     [
         ("fails", "flow", "KeyError", "'no 7'", "RECOVERABLE", "USER", 0),
         ("final", "flow", "NonRecoverableError", "never again", "NON_RECOVERABLE", "USER", 0),
+        ("eats", "flow", "OOM", "out of memory", "RECOVERABLE", "USER", 0),
+        ("any", "hungry", "OOM", "override(resources=...)", "RECOVERABLE", "USER", 0),
+        ("any", "unreadable", "FilesystemIOError", "Input/output error", "RECOVERABLE", "SYSTEM", 0),
         ("wrong", "flow", "DataValidationError", "expected int", "RECOVERABLE", "USER", 0),
         ("not_there", "flow", "TaskNotFound", "has no 'not_there'", "RECOVERABLE", "USER", 0),
         ("twice", "flow", "TaskNotFound", "is a function, not a task", "RECOVERABLE", "USER", 0),
@@ -230,6 +253,33 @@ def test_the_users_traceback_reaches_whoever_reads_the_error(a0):
     assert str(error) == "'no 7'"
     assert 'raise KeyError(f"no {x}")' in error.__notes__[0]
     assert "/flyte/_control/" not in error.__notes__[0]
+
+
+def test_out_of_memory_is_that_for_the_caller(a0):
+    _, out = a0("eats", inputs=sent(X, x=7))
+    document = ErrorDocument.FromString((out / "error.pb").read_bytes())
+    assert type(error_from(execution_error_from(document))) is OOMError
+
+
+def test_folders_that_were_searched_are_searched(a0):
+    process, out = a0("far", inputs=sent(X, x=2), environ={"_F_SYS_PATH": "./lib:./gone"})
+    assert process.returncode == 0, process.err
+    assert Outputs.FromString((out / "outputs.pb").read_bytes()).literals[0].value.scalar.primitive.integer == 42
+    _, out = a0("far", inputs=sent(X, x=2), attempt=1)
+    assert error_of(out).code == "ModuleNotFoundError"
+
+
+def test_secrets_are_where_the_cluster_puts_them(a0, tmp_path):
+    def given(attempt, environ):
+        process, out = a0("secret", inputs=sent(X, x=1), attempt=attempt, environ=environ)
+        assert process.returncode == 0, process.err
+        assert "s3cret" not in process.out + process.err
+        return Outputs.FromString((out / "outputs.pb").read_bytes()).literals[0].value.scalar.primitive.string_value
+
+    assert given(0, {"FLYTE_SECRETS_ENV_PREFIX": "_X_", "_X_SHOP_KEY": "s3cret"}) == "s3cret"
+    (tmp_path / "mounted" / "shop").mkdir(parents=True)
+    (tmp_path / "mounted" / "shop" / "key").write_text("s3cret file")
+    assert given(1, {"FLYTE_SECRETS_DEFAULT_DIR": str(tmp_path / "mounted")}) == "s3cret file"
 
 
 def test_wrong_inputs(a0):
