@@ -78,6 +78,8 @@ class Dispatcher:
         self.changes = changes
         self.executor = executor
         self.runs: dict[int, Run] = {}
+        """The runs of which something has not ended."""
+        self._by_name: dict[tuple[str, str, str], Run] = {}
         self._folder = str(folder)
         self.places = places
         self.variables = variables
@@ -100,7 +102,7 @@ class Dispatcher:
         """
         run = live.run
         live.queued_at = live.state.created_at
-        self.runs[run.id] = run
+        self._know(run)
         run.live[live.name] = live
         parent = run.live.get(live.parent)
         if parent is not None:
@@ -120,7 +122,7 @@ class Dispatcher:
     def resume(self, left: Sequence[Live]) -> None:
         """Go on with the actions that an earlier devbox left unfinished."""
         for live in left:
-            self.runs[live.run.id] = live.run
+            self._know(live.run)
             live.run.live[live.name] = live
         for live in left:
             if (parent := live.run.live.get(live.parent)) is not None:
@@ -140,6 +142,14 @@ class Dispatcher:
         elif live.state.phase is ActionPhase.QUEUED:
             self._queue(live)
         self._look_later(live)
+
+    def _know(self, run: Run) -> None:
+        self.runs[run.id] = run
+        self._by_name[run.project, run.domain, run.name] = run
+
+    def find_run(self, project: str, domain: str, name: str) -> Run | None:
+        """A run of which something has not ended."""
+        return self._by_name.get((project, domain, name))
 
     def find(self, run: int, name: str) -> Live | None:
         """An action that has not ended."""
@@ -359,6 +369,7 @@ class Dispatcher:
             self._count_child(parent, -1)
         if not run.live:
             self.runs.pop(run.id, None)
+            self._by_name.pop((run.project, run.domain, run.name), None)
 
     def _count_child(self, parent: Live, change: int) -> None:
         waited = parent.children > 0

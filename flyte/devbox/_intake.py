@@ -203,9 +203,13 @@ class Intake:
         :raises Refusal: the run or the parent does not exist or has ended, or the message says too little.
         """
         identity = action.action_id.run
-        row = self.find_run(identity.project, identity.domain, identity.name)
-        if row is None:
-            raise Refusal(Code.MISSING, f"there is no run {identity.name!r} in {identity.project}/{identity.domain}")
+        run = self._dispatcher.find_run(identity.project, identity.domain, identity.name)
+        if run is None:
+            row = self.find_run(identity.project, identity.domain, identity.name)
+            if row is None:
+                where = f"{identity.project}/{identity.domain}"
+                raise Refusal(Code.MISSING, f"there is no run {identity.name!r} in {where}")
+            run = self.run_from(row)
         name = action.action_id.name
         if not 1 <= len(name) <= 30:
             raise Refusal(Code.INVALID, f"action name {name!r} has {len(name)} characters, not 1 to 30")
@@ -213,10 +217,8 @@ class Intake:
             raise Refusal(Code.INVALID, f"action {name!r}: input_uri is empty")
         if not action.run_output_base:
             raise Refusal(Code.INVALID, f"action {name!r}: run_output_base is empty")
-        known = self._row_of(row["id"], name)
-        run = self.run_from(row)
-        if known is not None or name in run.live:
-            if action.WhichOneof("spec") == "trace" and name in run.live:
+        if name in run.live:  # of one that has ended, the database knows that the name is taken
+            if action.WhichOneof("spec") == "trace":
                 await self._report(run.live[name], action.trace, action.run_output_base)
                 return
             raise Refusal(Code.EXISTS, f"action {name!r} of run {run.name!r} exists already")

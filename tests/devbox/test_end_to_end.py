@@ -231,6 +231,10 @@ async def test_children_are_watched_until_they_end(client, spec_of, parent):
                 assert outputs.literals[0].value.scalar.primitive.integer == 8
                 break
     assert seen[0] == P.ACTION_PHASE_QUEUED and seen == sorted(seen)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await client.actions.Enqueue(child(run, "one", spec_of("fails"), inputs_uri, base))
+    assert refused.value.code() == grpc.StatusCode.ALREADY_EXISTS
+    assert (await client.wait(run, "one")).status.phase == P.ACTION_PHASE_SUCCEEDED
     # Another watcher, such as a restarted parent, finds it in the snapshot.
     again = client.actions.WatchForUpdates(actions.WatchForUpdatesRequest(parent_action_id=root(run)))
     snapshot = {}
