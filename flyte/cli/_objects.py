@@ -484,6 +484,8 @@ def _print_json(document: Any) -> None:
 
 def command() -> "Command":
     """``flyte get``."""
+    from ._config import get_config
+
     app = new_app()
 
     @app.callback(cls=TextGroup, no_args_is_help=True)
@@ -495,4 +497,5 @@ def command() -> "Command":
     app.command("io", cls=TextCommand)(get_io)
     app.command("logs", cls=TextCommand)(get_logs)
     app.command("report", cls=TextCommand)(get_report)
+    app.command("config", cls=TextCommand)(get_config)
     return single(app)

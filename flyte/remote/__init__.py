@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from flyte._core.face import lazy_face
 
 if TYPE_CHECKING:
-    from flyte._journal.condition import Condition as Condition
     from flyte.remote._actions import Action as Action
+    from flyte.remote._auth_metadata import auth_metadata as auth_metadata
+    from flyte.remote._conditions import Condition as Condition
     from flyte.remote._details import ActionDetails as ActionDetails
     from flyte.remote._identity import TimeFilter as TimeFilter
     from flyte.remote._literals import PickledValue as PickledValue
@@ -26,7 +27,7 @@ _TABLE = {
     "ActionDetails": "flyte.remote._details",
     "ActionInputs": "flyte.remote._values",
     "ActionOutputs": "flyte.remote._values",
-    "Condition": "flyte._journal.condition",
+    "Condition": "flyte.remote._conditions",
     "PickledValue": "flyte.remote._literals",
     "Run": "flyte.remote._runs",
     "RunDetails": "flyte.remote._runs",
@@ -34,6 +35,7 @@ _TABLE = {
     "TaskDetails": "flyte.remote._tasks",
     "TimeFilter": "flyte.remote._identity",
     "UnreadValue": "flyte.remote._literals",
+    "auth_metadata": "flyte.remote._auth_metadata",
 }
 _NO_CLIENT = "the control-plane client is not built yet"
 _MISSING = {
@@ -47,7 +49,6 @@ _MISSING = {
     "Trigger": _NO_CLIENT,
     "TriggerDetails": _NO_CLIENT,
     "User": _NO_CLIENT,
-    "auth_metadata": _NO_CLIENT,
     "upload_dir": _NO_CLIENT,
     "upload_file": _NO_CLIENT,
 }
@@ -67,4 +68,5 @@ __all__ = [
     "TaskDetails",
     "TimeFilter",
     "UnreadValue",
+    "auth_metadata",
 ]
