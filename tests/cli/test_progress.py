@@ -119,7 +119,9 @@ def test_sync_tasks_are_counted():
 def test_a_failure_is_counted_where_it_happened_and_above():
     tally = counted(leaf, -1)
     assert tally.counts() == Counts(running=0, done=0, failed=1, cached=0, recovered=0, stopped=0, retried=0)
-    assert counted(some_fail, 5).counts() == Counts(running=0, done=2, failed=4, cached=0, recovered=0, stopped=0, retried=0)
+    assert counted(some_fail, 5).counts() == Counts(
+        running=0, done=2, failed=4, cached=0, recovered=0, stopped=0, retried=0
+    )
 
 
 def test_retries_are_no_new_actions():
@@ -259,11 +261,11 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 def test_a_live_tree_of_ten_thousand(wide):
     written = on_terminal(
-        wide, "run", "--name", "live", "wide.py", "main", "--n", "10000", "--pause-s", "0.6", "--bad", "1"
+        wide, "run", "--name", "live", "wide.py", "main", "--n", "10000", "--pause-s", "3", "--bad", "1"
     )
     plain = ESCAPES.sub("", written)
     assert re.search(
-        r"run live  \d+ ms  10,001 running, 0 done\nwide\.main  running\n└─ wide\.square  x 10,000  10,000 running",
+        r"run live  [\d.]+ m?s  10,001 running, 0 done\nwide\.main  running\n└─ wide\.square  x 10,000  10,000 running",
         plain,
     )
     # The last picture stays; what the program printed is above it, each line whole; the result comes last.
@@ -276,7 +278,7 @@ def test_a_live_tree_of_ten_thousand(wide):
     assert lines[-1] == str(sum(i * i for i in range(1, 10000)))
     assert written.count("\x1b[?25l") == written.count("\x1b[?25h") == 1  # the cursor is hidden, and shown again
     drawings = plain.count("wide.main  running")
-    assert 1 <= drawings <= 40
+    assert 1 <= drawings <= 80  # about ten a second
 
 
 def test_a_short_run_on_a_terminal_has_one_line_and_the_result(wide):
