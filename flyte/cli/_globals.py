@@ -45,9 +45,7 @@ def flyte(
         False, "--reset-root-logger", help="Remove the handlers of Python's root logger."
     ),
     org: str = typer.Option(None, metavar="NAME", callback=read_words, help="Organization that runs say they are in."),
-    endpoint: str = typer.Option(
-        None, metavar="URL", callback=read_words, help="A control plane: host or host:port."
-    ),
+    endpoint: str = typer.Option(None, metavar="URL", callback=read_words, help="A control plane: host or host:port."),
     insecure: bool = typer.Option(False, "--insecure", help="On a control plane: connect without TLS."),
     auth_type: str = typer.Option(
         None, metavar="NAME", callback=read_auth_type, help="On a control plane: how to authenticate."
