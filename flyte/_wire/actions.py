@@ -200,6 +200,16 @@ def enqueue_condition(
     )
 
 
+def prompt_kind(wire: int) -> str:
+    """How a prompt is written: ``text`` or ``markdown``."""
+    return next((kind for kind, number in _PROMPTS.items() if number == wire), "text")
+
+
+def condition_type(wire: LiteralType) -> type:
+    """The type of a condition's answer; one that is not said is a text."""
+    return next((kind for kind, simple in _SIMPLE.items() if wire.WhichOneof("type") and wire.simple == simple), str)
+
+
 def answer_from(value: Literal, data_type: Any, name: str) -> Any:
     """The value that a condition was answered with.
 

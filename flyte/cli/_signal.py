@@ -37,15 +37,17 @@ def signal(
     by: str = typer.Option(None, "--by", metavar="WHO", help="Who says so; your user name if not given."),
     output: str = typer.Option("text", metavar="text|json", callback=one_of(OUTPUTS), help="How to print the list."),
 ) -> None:
-    """Answer a condition that a run on this machine waits for.
+    """Answer a condition that a run waits for, on this machine or on the control plane.
 
     'flyte signal RUN' lists the conditions of a run, 'flyte signal RUN NAME' asks for the value on the terminal.
 
     VALUE is yes or no for a bool, plain text for a text, and JSON for anything else. The first answer counts.
     """
+    from flyte._core.loop import run_blocking
     from flyte._journal.answers import BadAnswer
-    from flyte._journal.signals import Answer, answer_condition, conditions_of, default_user, find_condition
+    from flyte._journal.signals import Answer, default_user
     from flyte.errors import BaseRuntimeError
+    from flyte.remote._conditions import AwayAsked, answer_json, conditions_of, find_condition
 
     from ._render import write_error
 
@@ -58,20 +60,24 @@ def signal(
         ctx.fail(f"Got unexpected extra argument ({more}); put a VALUE with spaces in quotes")
     try:
         if name is None:
-            _list(conditions_of(run), run, wants_json(ctx))
+            _list(run_blocking(lambda: conditions_of(run)), run, wants_json(ctx))
             return
-        asked = find_condition(run, name)
+        asked = run_blocking(lambda: find_condition(run, name))
         if value is None:
             value = _ask(ctx, asked)
         said = asked.form.read(value)
-        answer_condition(asked, Answer(said, time.time(), by or default_user()))
+        given = Answer(said, time.time(), by or default_user())
+        run_blocking(lambda: answer_json(asked, given))
     except BadAnswer as error:
         write_error(f"condition {name!r} of run {run}: {error}")
         raise typer.Exit(1) from None
     except BaseRuntimeError as error:
         write_error(str(error))
         raise typer.Exit(1) from None
-    _confirm(asked)
+    if isinstance(asked, AwayAsked):
+        print(f"condition {asked.name!r} of run {asked.run} is answered, and the run goes on")
+    else:
+        _confirm(asked)
 
 
 def _ask(ctx: typer.Context, asked: "Asked") -> str:

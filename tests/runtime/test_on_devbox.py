@@ -1,7 +1,15 @@
 """Steps, children and conditions of real actions: processes that a real devbox starts, kills and starts again."""
 
+import subprocess
+import sys
+import time
 from collections import Counter
 
+import pytest
+
+import flyte
+import flyte.remote
+from flyte.errors import ConditionNotFoundError, RuntimeUserError, TypeTransformerFailedError
 from flyte.models import ActionPhase
 
 
@@ -11,7 +19,7 @@ def marks(folder) -> Counter:
 
 def finished(run):
     run.wait()
-    assert run.phase is ActionPhase.SUCCEEDED, run.details().error_info
+    assert run.phase is ActionPhase.SUCCEEDED, run.error_message
     return run.outputs()[0]
 
 
@@ -44,17 +52,38 @@ def test_steps_of_a_sync_parent(away, tmp_path):
     assert set(marks(tmp_path).values()) == {1}
 
 
-def waits_for(run, name):
-    """The action of a condition, when the run has come to it."""
-    import flyte.remote
-
+def test_conditions_are_asked_once_and_answered_by_anybody(away, tmp_path):
+    """The parent is killed between two answers, and asks for neither again."""
+    run = away.run("asks", str(tmp_path))
     until = time.monotonic() + 20
-    while time.monotonic() < until:
-        for action in flyte.remote.Action.listall(run.name):
-            if action.phase is ActionPhase.PAUSED and name in str(action.task_name):
-                return action
-        time.sleep(0.1)
-    raise AssertionError(f"run {run.name} never waited for {name!r}")
+    while not (tmp_path / "asked").exists():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    waiting = {one.name: one for one in flyte.remote.Condition.listall(run_name=run.name)}
+    assert [(one.phase, one.expected_type, one.prompt) for one in waiting.values()] == [
+        ("paused", bool, "Go on?"),
+        ("paused", int, "How many?"),
+    ]
+    with pytest.raises(TypeTransformerFailedError, match="count"):
+        flyte.signal(run.name, "count", "many")
+    flyte.signal(run.name, "go", True)
+    flyte.signal(run.name, "go", True)
+    with pytest.raises(RuntimeUserError, match="takes no answer any more"):
+        flyte.signal(run.name, "go", False)
+    while (tmp_path / "asked").read_text() != "asked\nasked\n":
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    said = subprocess.run(
+        [sys.executable, "-m", "flyte.cli.main", "signal", run.name, "count", "3"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (said.returncode, said.stderr) == (0, ""), said
+    assert finished(run) == "True 3"
+    with pytest.raises(ConditionNotFoundError, match="nothing"):
+        flyte.signal(run.name, "nothing", True)
 
 
 def test_a_condition_that_nobody_answers(away):
@@ -66,4 +95,4 @@ def test_an_answer_that_no_control_plane_takes_is_refused(away):
     run = away.run("asks_for_a_list")
     run.wait()
     assert run.phase is ActionPhase.FAILED
-    assert "takes only bool, int, float and str" in run.details().error_info.message
+    assert "takes only bool, int, float and str" in run.error_message
