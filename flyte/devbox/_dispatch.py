@@ -101,7 +101,7 @@ class Dispatcher:
         :param answer: how it ends, if it need not run.
         """
         run = live.run
-        live.queued_at = live.state.created_at
+        live.queued_at, live.owner = live.state.created_at, live.parent
         self._know(run)
         run.live[live.name] = live
         parent = run.live.get(live.parent)
@@ -125,10 +125,19 @@ class Dispatcher:
             self._know(live.run)
             live.run.live[live.name] = live
         for live in left:
+            live.owner = self._nearest(live)
             if (parent := live.run.live.get(live.parent)) is not None:
                 parent.children += 1
         for live in left:
             self._resume(live)
+
+    def _nearest(self, live: Live) -> str:
+        """The nearest action above ``live`` that has not ended."""
+        name = live.parent
+        while name and name not in live.run.live:
+            row = self.store.row("SELECT parent FROM action WHERE run = ? AND name = ?", (live.run.id, name))
+            name = row["parent"] if row is not None else ""
+        return name
 
     def _resume(self, live: Live) -> None:
         if live.kind == TASK and live.state.phase is ActionPhase.RUNNING:
@@ -330,8 +339,7 @@ class Dispatcher:
             self._spawn(self.executor.stop(ticket, GRACE_S))
         if Effect.FINISH in effects:
             self._release(live)
-            for child in [one for one in live.run.live.values() if one.parent == live.name]:
-                self.apply(child, Aborted(event.at, live.state.reason or f"action {live.name}, its parent, has ended"))
+            self._end_children(live, event.at)
         if Effect.WAIT in effects:
             live.queued_at = event.at
             self._queue(live)
@@ -339,6 +347,17 @@ class Dispatcher:
             self._start(live)
         self._look_later(live)
         self._pump()
+
+    def _end_children(self, live: Live, at: float) -> None:
+        """What a parent leaves running when it succeeds goes on, as a part of the action above; else it is ended."""
+        handed_over = live.state.phase is ActionPhase.SUCCEEDED and live.owner in live.run.live
+        for child in [one for one in live.run.live.values() if one.owner == live.name]:
+            if handed_over:
+                child.owner = live.owner
+            else:
+                self.apply(
+                    child, Aborted(at, live.state.reason or f"action {live.name}, which it belongs to, has ended")
+                )
 
     def _break(self, written: "asyncio.Future[None]") -> None:
         if self._stopped or self.broken.done() or written.cancelled():

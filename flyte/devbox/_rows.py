@@ -73,6 +73,8 @@ class Live:
     children: int = 0
     """How many of its children have not ended: while it waits for them it takes no place of its own."""
     holds_reservation: bool = False
+    owner: str = ""
+    """The nearest action above it that has not ended, which it ends with; its parent, until that has succeeded."""
 
 
 def error_of(fault: Fault | None, at: float | None = None) -> ExecutionError | None:

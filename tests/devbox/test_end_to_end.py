@@ -294,6 +294,23 @@ async def test_abort_ends_a_whole_tree(client, spec_of, tmp_path):
     assert refused.value.code() == grpc.StatusCode.ABORTED
 
 
+async def test_what_a_parent_leaves_running_ends_with_the_action_above(client, spec_of, parent):
+    run, inputs_uri, base = parent
+    Path(inputs_uri).write_bytes(number(1).SerializeToString())
+    long = str(Path(inputs_uri).with_name("long"))
+    os.makedirs(long)
+    Path(long, "inputs.pb").write_bytes(number(60).SerializeToString())
+    await client.actions.Enqueue(child(run, "middle", spec_of("sleeps"), inputs_uri, base))
+    await client.actions.Enqueue(child(run, "low", spec_of("sleeps"), f"{long}/inputs.pb", base, parent="middle"))
+    await client.wait(run, "low", phase=P.ACTION_PHASE_RUNNING)
+    assert (await client.wait(run, "middle")).status.phase == P.ACTION_PHASE_SUCCEEDED
+    await asyncio.sleep(0.2)
+    details = await client.wait(run, "low", phase=P.ACTION_PHASE_RUNNING)
+    assert details.status.phase == P.ACTION_PHASE_RUNNING
+    await client.runs.AbortAction(service.AbortActionRequest(action_id=root(run), reason="enough"))
+    assert (await client.wait(run, "low")).status.phase == P.ACTION_PHASE_ABORTED
+
+
 async def test_traces_are_kept_and_echoed(client, parent):
     run, inputs_uri, base = parent
     trace = TraceAction(name="step", phase=P.ACTION_PHASE_SUCCEEDED, outputs={"output_uri": "/x/outputs.pb"})
