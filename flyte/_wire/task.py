@@ -68,6 +68,9 @@ def task_spec(
     :raises flyte.errors.DeploymentError: a field that the protocol has no place for; the message says what to do.
     :raises TypeError: a parameter or result that cannot travel.
     """
+    deployed: TaskSpec | None = getattr(task, "deployed_spec", None)
+    if deployed is not None:  # it is known under its own name and version already
+        return deployed
     template = task_template(task, sctx, env_vars=env_vars)
     spec = TaskSpec(task_template=template, short_name=task.short_name[:MAX_SHORT_NAME])
     name = task.parent_env_name

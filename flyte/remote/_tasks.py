@@ -1,17 +1,20 @@
 """Deployed tasks: looked up by name and version, run, and called from other tasks."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from flyteidl2.common.identifier_pb2 import ProjectIdentifier
 from flyteidl2.common.list_pb2 import Filter, ListRequest, Sort
 from flyteidl2.task.task_definition_pb2 import TaskDetails as WireDetails
-from flyteidl2.task.task_definition_pb2 import TaskIdentifier
+from flyteidl2.task.task_definition_pb2 import TaskIdentifier, TaskSpec
 from flyteidl2.task.task_service_pb2 import GetTaskDetailsRequest, ListTasksRequest
 
 from flyte._core.context import current
 from flyte._core.interface import Empty, NativeInterface
+from flyte._definition.policy import Cache
+from flyte._definition.task import TaskTemplate
 from flyte.errors import RemoteTaskNotFoundError, RemoteTaskUsageError, RpcNotFoundError
 from flyte.syncify import syncify
 from flyte.types._guessing import guess_interface
@@ -168,7 +171,7 @@ class LazyTask:
         self._project = project
         self._domain = domain
         self._version = version
-        self._auto_version = auto_version
+        self._auto_version: AutoVersion | None = auto_version
         self._found: TaskDetails | None = None
 
     @syncify
@@ -327,14 +330,35 @@ class TaskDetails(JsonText):
                 f"deployed task {self.name!r} takes its arguments by name: {', '.join(self.interface.inputs) or 'none'}"
             )
         controller = context.execution.controller if context is not None else None
-        submit = getattr(controller, "submit_deployed", None)
-        if submit is None:
+        if context is None or controller is None or context.execution.mode != "remote":
             raise RemoteTaskUsageError(
                 f"deployed task {self.name!r} can be called only in a task that runs on a control plane; from "
                 "elsewhere use flyte.run(task, ...)"
             )
-        made: Coroutine[Any, Any, Any] = submit(self._said, self.interface, kwargs)
+        made: Coroutine[Any, Any, Any] = controller.submit(self._template, **kwargs)
         return made
+
+    @cached_property
+    def _template(self) -> "DeployedTask":
+        said = self._said.spec
+        metadata = said.task_template.metadata
+        cache = Cache("disable")
+        if metadata.discoverable:
+            cache = Cache(
+                "override",
+                version_override=metadata.discovery_version,
+                ignored_inputs=self.ignored_inputs,
+                serialize=metadata.cache_serializable,
+            )
+        return DeployedTask(
+            name=self.name,
+            interface=self.interface,
+            short_name=said.short_name,
+            task_type=self.task_type,
+            cache=cache,
+            max_inline_io_bytes=self.max_inline_io_bytes,
+            deployed_spec=said,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The task as plain values for JSON."""
@@ -358,6 +382,19 @@ class TaskDetails(JsonText):
 
     def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
         yield from (("name", self.name), ("version", self.version), ("interface", repr(self.interface)))
+
+
+@dataclass(kw_only=True, eq=False)
+class DeployedTask(TaskTemplate[Any, Any, Any]):
+    """A deployed task as the controller of a container starts it: all that is known of it is its TaskSpec."""
+
+    deployed_spec: TaskSpec | None = field(default=None, repr=False)
+
+    @property
+    def definition_version(self) -> str:
+        """The version that its results are kept under."""
+        assert self.deployed_spec is not None
+        return str(self.deployed_spec.task_template.metadata.discovery_version)
 
 
 def _url(plane: Plane, said: TaskIdentifier) -> str:

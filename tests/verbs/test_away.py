@@ -146,6 +146,17 @@ def test_a_run_in_the_remote_list_is_not_in_the_local_history():
         flyte.remote.Run.get(run.name)
 
 
+def test_a_deployed_task_is_called_from_a_task():
+    flyte.deploy(warehouse.env, version="v4")
+    run: Any = away().run(flyte.remote.Task.get("warehouse.ask", version="v4"), item="tea")
+    run.wait()
+    assert run.error_message == ""
+    assert run.outputs() == (["10 tea", "2 tea", "3"],)
+    with looking(away=True):
+        names = sorted(str(action.task_name) for action in flyte.remote.Action.listall(run.name))
+    assert names == ["shop.add", "warehouse.ask", "warehouse.stock", "warehouse.stock"]
+
+
 def test_a_run_is_run_again_with_other_inputs():
     run: Any = away().run(shop.add, 1, y=5)
     run.wait()

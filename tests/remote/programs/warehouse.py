@@ -3,6 +3,7 @@
 import shop
 
 import flyte
+import flyte.remote
 
 env = flyte.TaskEnvironment(name="warehouse", depends_on=[shop.env])
 
@@ -14,3 +15,11 @@ async def stock(item: str, count: int = 10) -> str:
     :param item: what to look for
     """
     return f"{count} {item}"
+
+
+@env.task
+async def ask(item: str) -> list[str]:
+    """Asks the deployed task of the same name and version, and the latest of another."""
+    here = flyte.remote.Task.get("warehouse.stock", auto_version="current")
+    there = flyte.remote.Task.get("shop.add", auto_version="latest")
+    return [await here(item=item), await here(item=item, count=2), str(await there(x=1))]
