@@ -130,12 +130,17 @@ class Dispatcher:
                 parent.children += 1
         for live in left:
             self._resume(live)
+            if live.parent and not live.owner:
+                # What it belonged to has ended, and the earlier devbox was killed before it could end this one too.
+                self.apply(live, Aborted(time.time(), f"action {live.parent}, which it belongs to, has ended"))
 
     def _nearest(self, live: Live) -> str:
-        """The nearest action above ``live`` that has not ended."""
+        """The action that ``live`` belongs to: the nearest above it that has not ended; empty if there is none."""
         name = live.parent
+        succeeded = phase_to_wire(ActionPhase.SUCCEEDED)
         while name and name not in live.run.live:
-            row = self.store.row("SELECT parent FROM action WHERE run = ? AND name = ?", (live.run.id, name))
+            sql = "SELECT parent FROM action WHERE run = ? AND name = ? AND phase = ?"
+            row = self.store.row(sql, (live.run.id, name, succeeded))
             name = row["parent"] if row is not None else ""
         return name
 

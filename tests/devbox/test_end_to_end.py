@@ -235,6 +235,11 @@ async def test_children_are_watched_until_they_end(client, spec_of, parent):
         await client.actions.Enqueue(child(run, "one", spec_of("fails"), inputs_uri, base))
     assert refused.value.code() == grpc.StatusCode.ALREADY_EXISTS
     assert (await client.wait(run, "one")).status.phase == P.ACTION_PHASE_SUCCEEDED
+    enriched = {}
+    async for message in client.runs.WatchActions(service.WatchActionsRequest(run_id=run)):
+        enriched = {one.action.id.name: one for one in message.enriched_actions}
+        break
+    assert enriched["a0"].children_phase_counts == {P.ACTION_PHASE_SUCCEEDED: 1} and enriched["one"].meets_filter
     # Another watcher, such as a restarted parent, finds it in the snapshot.
     again = client.actions.WatchForUpdates(actions.WatchForUpdatesRequest(parent_action_id=root(run)))
     snapshot = {}

@@ -246,8 +246,16 @@ class Runs(RunServiceServicer):
                     meets = {row["id"] for row in rows}
                     if filtered:
                         meets = self._meeting(meets, filtered, values)
+                    counts = self._counts(run, rows)
                     yield service.WatchActionsResponse(
-                        enriched_actions=[self._enriched(run, row, row["id"] in meets) for row in rows]
+                        enriched_actions=[
+                            EnrichedAction(
+                                action=self._reader.action(run, row),
+                                meets_filter=row["id"] in meets,
+                                children_phase_counts=counts.get(row["name"], {}),
+                            )
+                            for row in rows
+                        ]
                     )
                 if (not self._dispatcher.runs.get(run.id) and wanted is not None) or self._has_ended(run):
                     return
@@ -269,10 +277,16 @@ class Runs(RunServiceServicer):
         sql = f"SELECT action.id FROM action JOIN run ON run.id = action.run WHERE action.id IN ({marks}){filtered}"
         return {row["id"] for row in self._store.rows(sql, [*ids, *values])}
 
-    def _enriched(self, run: Run, row: sqlite3.Row, meets: bool) -> EnrichedAction:
-        sql = "SELECT phase, count(*) AS number FROM action WHERE run = ? AND parent = ? GROUP BY phase"
-        counts = {one["phase"]: one["number"] for one in self._store.rows(sql, (run.id, row["name"]))}
-        return EnrichedAction(action=self._reader.action(run, row), meets_filter=meets, children_phase_counts=counts)
+    def _counts(self, run: Run, parents: list[sqlite3.Row]) -> dict[str, dict[int, int]]:
+        """How many children of each phase the actions have."""
+        marks = ", ".join("?" * len(parents))
+        sql = (
+            f"SELECT parent, phase, count(*) AS number FROM action WHERE run = ? AND parent IN ({marks}) GROUP BY 1, 2"
+        )
+        counts: dict[str, dict[int, int]] = {}
+        for one in self._store.rows(sql, [run.id, *(parent["name"] for parent in parents)]):
+            counts.setdefault(one["parent"], {})[one["phase"]] = one["number"]
+        return counts
 
     async def WatchRuns(
         self, request: service.WatchRunsRequest, context: Any
