@@ -1,0 +1,105 @@
+"""Enqueue to RUNNING for queued no-op actions, through gRPC and SQLite, with an executor that starts nothing.
+
+Run with ``python tests/devbox/benchmarks/enqueue.py [ACTIONS]``. The client is a process of its own.
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import grpc.aio
+from flyteidl2.actions import actions_service_pb2 as actions
+from flyteidl2.actions.actions_service_pb2_grpc import ActionsServiceStub
+from flyteidl2.common.identifier_pb2 import ActionIdentifier, RunIdentifier
+from flyteidl2.common.phase_pb2 import ActionPhase
+from flyteidl2.core.tasks_pb2 import Container, TaskTemplate
+from flyteidl2.task.task_definition_pb2 import TaskSpec
+from flyteidl2.workflow import run_service_pb2 as service
+from flyteidl2.workflow.run_service_pb2_grpc import RunServiceStub
+
+from flyte.devbox._plane import Devbox
+
+AT_ONCE, ROUNDS = 64, 3
+SPEC = TaskSpec(task_template=TaskTemplate(type="python", container=Container(image="none", args=["a0"])))
+
+
+class NoExecutor:
+    """Starts nothing that ends."""
+
+    def start(self, order):
+        return "1:none"
+
+    def find(self, folder):
+        return None
+
+    def is_alive(self, ticket):
+        return True
+
+    async def wait(self, ticket):
+        await asyncio.Event().wait()
+
+    async def stop(self, ticket, grace_s):
+        pass
+
+
+async def enqueue(endpoint: str, token: str, run: RunIdentifier, names: list[str]) -> None:
+    metadata = (("authorization", f"Bearer {token}"),)
+    async with grpc.aio.insecure_channel(endpoint) as channel:
+        stub, places = ActionsServiceStub(channel), asyncio.Semaphore(AT_ONCE)
+        parent = ActionIdentifier(run=run, name="a0")
+        watch = stub.WatchForUpdates(actions.WatchForUpdatesRequest(parent_action_id=parent), metadata=metadata)
+        running, ready = set(), asyncio.Event()
+
+        async def follow() -> None:
+            async for message in watch:
+                update = message.action_update
+                if message.HasField("control_message"):
+                    ready.set()
+                elif update.action_id.name in names_set and update.phase == ActionPhase.ACTION_PHASE_RUNNING:
+                    running.add(update.action_id.name)
+                    if len(running) == len(names):
+                        return
+
+        async def one(name: str) -> None:
+            action = actions.Action(action_id=ActionIdentifier(run=run, name=name), parent_action_name="a0")
+            action.input_uri, action.run_output_base = "/none/inputs.pb", "/none"
+            action.task.spec.CopyFrom(SPEC)
+            async with places:
+                await stub.Enqueue(actions.EnqueueRequest(action=action), metadata=metadata)
+
+        names_set = set(names)
+        following = asyncio.create_task(follow())
+        await ready.wait()
+        begun = time.perf_counter()
+        await asyncio.gather(*map(one, names))
+        await following
+        print(f"{len(names) / (time.perf_counter() - begun):,.0f} actions a second from Enqueue to RUNNING")
+
+
+async def main(count: int) -> None:
+    with tempfile.TemporaryDirectory() as home:
+        devbox = Devbox(Path(home) / "devbox", executor=NoExecutor(), places=10**9)
+        await devbox.start()
+        async with grpc.aio.insecure_channel(devbox.endpoint) as channel:
+            request = service.CreateRunRequest(project_id={"organization": "o", "name": "p", "domain": "d"})
+            request.task_spec.CopyFrom(SPEC)
+            metadata = (("authorization", f"Bearer {devbox.token}"),)
+            run = (await RunServiceStub(channel).CreateRun(request, metadata=metadata)).run.action.id.run
+        for number in range(ROUNDS):
+            words = ("client", devbox.endpoint, devbox.token, run.name, str(number), str(count))
+            begun = time.process_time()
+            client = await asyncio.create_subprocess_exec(sys.executable, __file__, *words)
+            await client.wait()
+            print(f"  {(time.process_time() - begun) / count * 1000:.2f} ms of the devbox's processor for each")
+        await devbox.close()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["client"]:
+        _, _, place, shown, name, part, many = sys.argv
+        identity = RunIdentifier(org="o", project="p", domain="d", name=name)
+        asyncio.run(enqueue(place, shown, identity, [f"n{part}x{n}" for n in range(int(many))]))
+    else:
+        asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000))
