@@ -82,6 +82,8 @@ def delete_run(
 
 def command() -> "Command":
     """``flyte delete``."""
+    from ._plane import delete_devbox
+
     app = new_app()
 
     @app.callback(cls=TextGroup, no_args_is_help=True)
@@ -89,4 +91,5 @@ def command() -> "Command":
         """Delete what is remembered on this machine."""
 
     app.command("run", cls=TextCommand)(delete_run)
+    app.command("devbox", cls=TextCommand)(delete_devbox)
     return single(app)

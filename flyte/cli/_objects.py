@@ -485,6 +485,7 @@ def _print_json(document: Any) -> None:
 def command() -> "Command":
     """``flyte get``."""
     from ._config import get_config
+    from ._plane import get_devbox
 
     app = new_app()
 
@@ -498,4 +499,5 @@ def command() -> "Command":
     app.command("logs", cls=TextCommand)(get_logs)
     app.command("report", cls=TextCommand)(get_report)
     app.command("config", cls=TextCommand)(get_config)
+    app.command("devbox", cls=TextCommand)(get_devbox)
     return single(app)
