@@ -72,24 +72,32 @@ def start_away(ctx: "Context", task: Any, given: dict[str, Any], context: dict[s
         runner.check_away()
         with sending(not as_json) as told:
             run = run_blocking(lambda: run_away(runner, task, (), given, told))
-        if not ctx.params.get("follow"):
-            if as_json:
-                _print_run(run, None, 0.0)
-            else:
-                print(f"run {run.name} of {task.name} started: {run.url}", file=sys.stderr, flush=True)
-                print(run.name, flush=True)
-            return
+        follow_or_name(ctx, run, task.name)
+
+
+def follow_or_name(ctx: "Context", run: "Run", task: str) -> None:
+    """Say where a run is that was started, and with ``--follow`` stay until its end.
+
+    :param task: name of its task.
+    """
+    as_json = wants_json(ctx)
+    if ctx.params.get("follow"):
         _follow(run, task, as_json)
+    elif as_json:
+        _print_run(run, None, 0.0)
+    else:
+        print(f"run {run.name} of {task} started: {run.url}", file=sys.stderr, flush=True)
+        print(run.name, flush=True)
 
 
-def _follow(run: "Run", task: Any, as_json: bool) -> None:
+def _follow(run: "Run", task: str, as_json: bool) -> None:
     from flyte._core.loop import run_blocking
 
     from ._render import print_outputs, write_error
 
     began = time.monotonic()
     if not as_json:
-        print(f"run {run.name} of {task.name} started: {run.url}", file=sys.stderr, flush=True)
+        print(f"run {run.name} of {task} started: {run.url}", file=sys.stderr, flush=True)
     try:
         run_blocking(lambda: _show(run, as_json))
     except KeyboardInterrupt:
@@ -100,7 +108,7 @@ def _follow(run: "Run", task: Any, as_json: bool) -> None:
     if as_json:
         _print_run(run, outputs, took_s)
     else:
-        print(f"run {run.name} of {task.name} {run.phase.value} in {took_s:.1f} s", file=sys.stderr, flush=True)
+        print(f"run {run.name} of {task} {run.phase.value} in {took_s:.1f} s", file=sys.stderr, flush=True)
         if outputs is not None:
             print_outputs(outputs)
         else:

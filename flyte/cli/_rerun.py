@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ._away import goes_away
 from ._options import OUTPUTS, one_of, read_run_name, read_workers
 from ._params import TextGroup
 
@@ -48,6 +49,16 @@ def rerun(
     ),
     output: str = typer.Option("text", metavar="text|json", callback=one_of(OUTPUTS), help="How to print the result."),
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Log all that the SDK does."),
+    local: bool = typer.Option(
+        True,
+        "--local/--remote",
+        show_default=False,
+        help="A run of this machine, with the code as it is now, or one of a control plane, with the code of then. "
+        "Default: remote if one is configured.",
+    ),
+    follow: bool = typer.Option(
+        False, "--follow", "-f", help="On a control plane: show phases and log lines until the run has ended."
+    ),
     recover_from: str = typer.Option(None, hidden=True),  # what --recover means for `flyte run`; set by the group
 ) -> None:
     """Run a remembered run again, with its inputs and the code as it is now.
@@ -59,7 +70,8 @@ def rerun(
         from . import _launch
 
         task_command, rest = _command_of(ctx), ctx.args
-        with task_command.make_context(_launch.target(ctx).given, rest, parent=ctx) as inner:
+        given = ctx.params["run"] if goes_away(ctx) else _launch.target(ctx).given
+        with task_command.make_context(given, rest, parent=ctx) as inner:
             task_command.invoke(inner)
 
 
@@ -77,6 +89,10 @@ def _command_of(ctx: "Context") -> "Command":
     params = ctx.params
     if params["recover"] and params["action"] != "a0":
         ctx.fail("--recover takes up a whole run, so it does not go with --action")
+    if goes_away(ctx):
+        from ._rerun_away import command_away
+
+        return command_away(ctx)
     try:
         known = recorded(params["run"], params["action"])
         program = known.program

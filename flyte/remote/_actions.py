@@ -14,7 +14,7 @@ from flyte.syncify import syncify
 from ._details import ActionDetails
 from ._identity import SeenAction, TimeFilter, log_text, names_in
 from ._shown import Awaited, listed, order_of
-from ._source import Source, needs_control_plane, phases_of, source
+from ._source import Source, no_code, phases_of, source
 
 WaitFor = Literal["terminal", "running"]
 
@@ -203,7 +203,7 @@ class Action(SeenAction):
         self, dest: "str | Path | None" = None, extract: bool = True, attempt: int | None = None
     ) -> Path:
         """The code that the action ran; on this machine it ran from where it is."""
-        return needs_control_plane("Action.download_code()")
+        return no_code("Action.download_code()", self._source)
 
 
 def print_lines(lines: list[str], max_lines: int) -> None:

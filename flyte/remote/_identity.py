@@ -10,7 +10,7 @@ from flyte._journal.history_entries import ActionEntry, LogEntry, RunEntry, Task
 
 from ._documents import action_document, time_of, time_text
 from ._shown import JsonText
-from ._source import needs_control_plane
+from ._source import Source, needs_control_plane, wire_phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class SeenAction(JsonText):
     _run: RunEntry
     _task: TaskEntry
     _parent: ActionEntry | None
+    _source: Source
 
     @property
     def name(self) -> str:
@@ -81,8 +82,8 @@ class SeenAction(JsonText):
 
     @property
     def raw_phase(self) -> Any:
-        """The number of the phase on the wire."""
-        return needs_control_plane("raw_phase", "use phase")
+        """The number of the phase on the wire; of an action of a control plane."""
+        return wire_phase(self.phase, self._source)
 
     @property
     def relation(self) -> Any:

@@ -20,7 +20,7 @@ from ._details import ActionDetails
 from ._documents import between, first_failed, run_document, time_of
 from ._identity import TimeFilter, log_text
 from ._shown import Awaited, JsonText, listed, order_of
-from ._source import Source, needs_control_plane, phases_of, refuse_filters, source
+from ._source import Source, no_code, phases_of, refuse_filters, source, wire_phase
 from ._values import ActionInputs, ActionOutputs
 
 if TYPE_CHECKING:
@@ -167,8 +167,8 @@ class Run(_SeenRun):
 
     @property
     def raw_phase(self) -> Any:
-        """The number of the phase on the wire."""
-        return needs_control_plane("raw_phase", "use phase")
+        """The number of the phase on the wire; of a run of a control plane."""
+        return wire_phase(self.phase, self._source)
 
     def sync(self) -> "Run":
         """Look the run up again."""
@@ -234,6 +234,8 @@ class Run(_SeenRun):
         root = await self._root()
         if self._interface is None:
             return await root.outputs.aio()
+        if not self._interface.outputs and root.phase is ActionPhase.SUCCEEDED:
+            return ActionOutputs((None,), ("o0",))  # as a run of this process gives it
         literals = await root.output_literals.aio()
         types = {name: annotation for name, annotation in self._interface.outputs.items() if name in literals}
         values = await root.typed_outputs.aio(types)
@@ -354,7 +356,7 @@ class Run(_SeenRun):
         self, dest: "str | Path | None" = None, extract: bool = True, attempt: int | None = None
     ) -> Path:
         """The code that the run ran; on this machine it ran from where it is."""
-        return needs_control_plane("Run.download_code()")
+        return no_code("Run.download_code()", self._source)
 
     @syncify
     async def get_debug_url(self) -> str | None:

@@ -23,6 +23,8 @@ from ._connection import configured
 from ._documents import report_path
 
 if TYPE_CHECKING:
+    from flyte._core.identity import ActionPhase
+
     from ._plane import Plane
     from ._plane_source import PlaneHistory
 
@@ -300,6 +302,28 @@ def needs_control_plane(what: str, instead: str = "") -> NoReturn:
     raise NotImplementedError(
         f"{what} needs a control plane, and this is about runs of this machine" + (f": {instead}" if instead else "")
     )
+
+
+def no_code(what: str, source: Source) -> NoReturn:
+    """Refuse to download code, which this version does of no run.
+
+    :raises NotImplementedError: always.
+    """
+    if source.is_local:
+        needs_control_plane(what)
+    raise NotImplementedError(f"{what} is not available in this version of flyte")
+
+
+def wire_phase(phase: "ActionPhase", source: Source) -> int:
+    """The number of a phase on the wire.
+
+    :raises NotImplementedError: of a run of this machine, which has none.
+    """
+    if source.is_local:
+        needs_control_plane("raw_phase", "use phase")
+    from flyte._wire.identity import phase_to_wire
+
+    return phase_to_wire(phase)
 
 
 def refuse_filters(what: str, filters: dict[str, Any]) -> None:

@@ -163,3 +163,14 @@ def test_a_file_is_deployed(flyte_away: Shell) -> None:
     ]
     said = json.loads(flyte_away("deploy", "tea.py", "--output", "json").stdout)
     assert said["deployed"][0]["environments"] == ["tea"]
+
+
+def test_a_run_is_run_again(flyte_away: Shell) -> None:
+    name = flyte_away("run", "--remote", "tea.py", "brew", "--cups", "8").stdout.strip()
+    done = flyte_away("rerun", "--remote", "--follow", name)
+    assert (done.returncode, done.stdout) == (0, "8 green\n"), done.stderr
+    other = flyte_away("rerun", "--remote", "--follow", name, "--kind", "black")
+    assert "8 black" in other.stdout, other.stderr
+    missing = flyte_away("rerun", "--remote", "no-such-run")
+    assert missing.returncode == 1
+    assert "there is no run 'no-such-run'" in missing.stderr

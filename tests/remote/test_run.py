@@ -39,6 +39,9 @@ def test_a_leaf_task_gives_its_result():
     assert run.phase is ActionPhase.SUCCEEDED
     assert run.done()
     assert run.task_name == "shop.add"
+    assert (run.raw_phase, run.action.raw_phase) == (5, 5)
+    with pytest.raises(NotImplementedError, match="not available in this version"):
+        run.download_code()
     assert run.outputs() == (5,)
     assert run.outputs().o0 == 5
     assert dict(run.inputs()) == {"x": 3, "y": 2}
