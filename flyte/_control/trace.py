@@ -180,12 +180,12 @@ class Call(StepCall):
         self.may_be_known = False
         """Whether an earlier attempt or run may have made this call."""
         if self.journal is not None:
-            self.record = self.journal.begin_step(step.name, step.version, self.context, self.inputs_hash)
-            self.record.inputs = step.boundary.wire_inputs(self.taken, self.pieces)
-
-            self.may_be_known = self.record.again or self.journal.past is not None
+            record = self.journal.begin_step(step.name, step.version, self.context, self.inputs_hash)
+            record.inputs = step.boundary.wire_inputs(self.taken, self.pieces)
+            self.record = record
+            self.may_be_known = record.again or self.journal.past is not None
             if not self.may_be_known:
-                self.journal.started(self.record)
+                self.journal.started(record)
 
     async def found(self) -> tuple[bool, Any]:
         """Whether the call was made before, and its result then."""

@@ -49,7 +49,7 @@ class Condition(here.Condition):
 
     @syncify
     @classmethod
-    async def get(cls, name: str, /, run_name: str, action_name: str | None = None) -> Self | None:
+    async def get(cls, name: str, /, run_name: str, action_name: str | None = None) -> Self | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The condition of that name in a run; None if there is none. Also ``.aio``.
 
         :param action_name: of the action that asks, where several do.
@@ -64,7 +64,7 @@ class Condition(here.Condition):
 
     @syncify
     @classmethod
-    async def listall(
+    async def listall(  # pyright: ignore[reportIncompatibleVariableOverride]
         cls, /, run_name: str, action_name: str | None = None, limit: int = 100
     ) -> AsyncIterator[here.Condition]:
         """The conditions that a run has reached, in that order. Also ``.aio``.
@@ -78,7 +78,7 @@ class Condition(here.Condition):
             yield cls(one)
 
     @syncify
-    async def signal(self, payload: Any, *, by: str | None = None) -> None:
+    async def signal(self, payload: Any, *, by: str | None = None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Answer it. Also ``.aio``.
 
         :param payload: a value of the declared type.
