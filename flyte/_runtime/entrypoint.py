@@ -110,12 +110,12 @@ async def _act(command: Command, attempt: int) -> None:
     gc.freeze()
     gc.enable()
     context = _context(command, attempt, task, bundle)
-    inputs = parse_inputs(await _read(command.inputs), command.inputs) if task.interface.inputs else None
+    # Also where a task takes nothing: the custom context is beside the arguments.
+    inputs = parse_inputs(await _read_inputs(command, bool(task.interface.inputs)), command.inputs)
     token = raw_data_path.set(context.execution.raw_data_path)
     try:
-        arguments = await arguments_from(task.interface, inputs, task_name=task.name) if inputs is not None else {}
-        if inputs is not None:
-            context.custom_context = {pair.key: pair.value for pair in inputs.context}
+        arguments = await arguments_from(task.interface, inputs, task_name=task.name)
+        context.custom_context = {pair.key: pair.value for pair in inputs.context}
         boundary = boundary_of(task.interface)
         values, pieces = await boundary.take_awaiting(task.name, (), arguments)
         plan = plan_of(task)
@@ -201,6 +201,15 @@ def _classified(error: BaseException) -> BaseException:
     else:
         return error
     return said.with_traceback(error.__traceback__)
+
+
+async def _read_inputs(command: Command, needed: bool) -> bytes:
+    try:
+        return await _read(command.inputs)
+    except FileNotFoundError:
+        if needed:
+            raise
+        return b""
 
 
 async def _read(uri: str) -> bytes:

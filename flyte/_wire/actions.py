@@ -1,7 +1,10 @@
 """Sub-actions to and from the wire (wire-protocol section 6.3-6.7)."""
 
+import ast
+import builtins
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,7 +27,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from flyte._core.code_bundle import SerializationContext
 from flyte._core.identity import ActionID, ActionPhase
-from flyte.errors import BaseRuntimeError, RuntimeSystemError
+from flyte.errors import BaseRuntimeError, RuntimeSystemError, RuntimeUserError, user_error_from
 
 from .faults import error_from, execution_error_from, timeout_error
 from .identity import action_identifier, phase_from_wire, phase_to_wire
@@ -265,7 +268,26 @@ def failure_of_child(phase: ActionPhase, error: ExecutionError | None, name: str
         return timeout_error(error.code if error is not None else "", error.message if error is not None else "")
     if error is None:
         return RuntimeSystemError("NoError", f"action {name} has failed, and the control plane does not say why")
-    return error_from(error)
+    return _joined(error_from(error))
+
+
+def _joined(failure: BaseRuntimeError) -> BaseRuntimeError:
+    """``failure`` as an instance of the built-in class that its code names, as a caller in one process sees it."""
+    named = getattr(builtins, failure.code, None)
+    if type(failure) is not RuntimeUserError or not (isinstance(named, type) and issubclass(named, Exception)):
+        return failure
+    message: object = str(failure)
+    if issubclass(named, KeyError):
+        with suppress(ValueError, SyntaxError):
+            message = ast.literal_eval(str(message))  # the text of a KeyError is that of the missing key
+    for cls in named.__mro__[: named.__mro__.index(Exception)]:
+        with suppress(TypeError):  # UnicodeDecodeError and its like are not made of a message
+            joined = user_error_from(cls(message))
+            joined.code = failure.code
+            for note in getattr(failure, "__notes__", ()):
+                joined.add_note(note)
+            return joined
+    return failure
 
 
 def error_left(data: bytes) -> ExecutionError:

@@ -19,6 +19,7 @@ from flyte.errors import (
     OOMError,
     PrimaryContainerNotFoundError,
     RetriesExhaustedError,
+    RuntimeDataValidationError,
     RuntimeSystemError,
     RuntimeUnknownError,
     RuntimeUserError,
@@ -35,7 +36,17 @@ _TIMEOUTS: dict[str, Callable[[str], TaskTimeoutError]] = {
     "MAX_RUNTIME_EXCEEDED": MaxRuntimeExceededError,
     "DEADLINE_EXCEEDED": DeadlineExceededError,
 }
+
+
+def _not_fitting(code: str, message: str, worker: str | None) -> RuntimeUserError:
+    # Its constructor puts together what is in the message already.
+    error = RuntimeDataValidationError.__new__(RuntimeDataValidationError)
+    RuntimeUserError.__init__(error, code, message, worker)
+    return error
+
+
 _USER_CODES: dict[str, Callable[[str, str, str | None], RuntimeUserError]] = {
+    "DataValidationError": _not_fitting,
     "Interrupted": TaskInterruptedError,
     "PrimaryContainerNotFound": PrimaryContainerNotFoundError,
     "RetriesExhausted": RetriesExhaustedError,

@@ -76,7 +76,7 @@ class Reader:
         status = ActionStatus(
             phase=row["phase"],
             start_time=moment(row["created_at"]),
-            attempts=max(row["attempt"], 1) if row["kind"] == TASK else 0,
+            attempts=max(row["attempt"], 1),
             cache_status=row["cache_status"],
         )
         if row["ended_at"] is not None:

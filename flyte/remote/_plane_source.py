@@ -572,6 +572,7 @@ def _fault_of(info: Any) -> Fault:
     if type(made) in (RuntimeUserError, RuntimeUnknownError) and made.code.isidentifier():
         # The code of what the user's code raised is the name of its class.
         own = getattr(builtins, made.code, None)
-        if made.kind == "user" or (isinstance(own, type) and issubclass(own, Exception)):
+        # What is no Exception, such as SystemExit, reaches nobody as itself.
+        if issubclass(own, Exception) if isinstance(own, type) else made.kind == "user":
             name = made.code
     return Fault(name, made.code, made.kind, str(made), frames)

@@ -56,11 +56,8 @@ def end(process: "subprocess.Popen[bytes]") -> None:
 @pytest.fixture(scope="session")
 def drivers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Driver]]:
     """The two processes; they run the programs of the tests that were asked for."""
-    names = [
-        item.callspec.params["name"]
-        for item in request.session.items
-        if item.path.parent == HERE and isinstance(item, pytest.Function) and "name" in item.callspec.params
-    ]
+    asked = [getattr(item, "callspec", None) for item in request.session.items if item.path.parent == HERE]
+    names = [call.params["name"] for call in asked if call is not None]
     folder = tmp_path_factory.mktemp("conformance")
     started = []
     try:

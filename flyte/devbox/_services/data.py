@@ -5,7 +5,7 @@ import sqlite3
 import time
 from base64 import b32encode
 from collections.abc import AsyncIterator
-from hashlib import md5
+from hashlib import md5, sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -86,12 +86,13 @@ class Data(DataProxyServiceServicer):
             project, domain = request.run_id.project, request.run_id.domain
         else:
             project, domain = request.project_id.name, request.project_id.domain
-        # Values that the hash ignores still differ.
-        whole = hash_inputs(request.inputs)
+        # What the hash leaves out still differs: ignored values, and the custom context.
+        stored = request.inputs.SerializeToString(deterministic=True)
+        whole = sha256(stored).hexdigest()
         base = (request.base_dir or self._intake.data_uri).rstrip("/")
         folder = f"{base}/uploads/{'/'.join([*_inner('project', project), *_inner('domain', domain)])}"
         uri = f"{folder}/offloaded-inputs/{whole}"
-        await write_document(f"{uri}/inputs.pb", request.inputs.SerializeToString(deterministic=True))
+        await write_document(f"{uri}/inputs.pb", stored)
         return data.UploadInputsResponse(offloaded_input_data=OffloadedInputData(uri=uri, inputs_hash=hashed))
 
     def _spec(self, request: data.UploadInputsRequest) -> TaskSpec | None:
