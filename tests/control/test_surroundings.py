@@ -356,7 +356,7 @@ def test_a_trace_outside_a_run_is_its_function():
     assert plain(1) == 2 and asyncio.run(plain_async(1)) == 2 and list(items(2)) == [0, 1]
 
 
-@pytest.mark.parametrize("option", [{"dry_run": True}, {"tracked": True}, {"mode": "remote"}])
+@pytest.mark.parametrize("option", [{"dry_run": True}, {"tracked": True}])
 def test_what_is_not_there_says_so(option: dict[str, Any]):
     @env.task
     async def leaf() -> int:
@@ -374,3 +374,12 @@ def test_run_options_are_checked():
         flyte.with_runcontext("clowd")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="env_vars"):
         flyte.with_runcontext(env_vars={"A": 1})  # type: ignore[dict-item]
+
+
+def test_remote_without_a_control_plane_says_how_to_get_one():
+    @env.task
+    async def leaf() -> int:
+        return 1
+
+    with pytest.raises(flyte.errors.InitializationError, match="flyte start devbox"):
+        flyte.with_runcontext(mode="remote").run(leaf)
