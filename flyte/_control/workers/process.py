@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -234,7 +235,8 @@ class WorkerProcess:
         self.status = os.waitstatus_to_exitcode(status)
         self._process.returncode = self.status
         self._line.close()
-        if usage is not None:
+        # A child begins with the peak of the process that started it: what is not above ours says nothing of its own.
+        if usage is not None and usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
             self.peak_bytes = max(self.peak_bytes, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
         self._warden.remove(self.pid)
         if self._fd >= 0:
