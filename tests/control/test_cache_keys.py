@@ -1,8 +1,8 @@
 """Keys of the cache, held to a golden file: the same in every process, Python and machine.
 
 Made anew with: python tests/control/test_cache_keys.py
-A key that changes here throws away what every user has cached. The version is given, because that of a body follows from
-its syntax tree, which Python releases may write differently.
+A key that changes here throws away what every user has cached. The version is given, because that of a body follows
+from its syntax tree, which Python releases may write differently.
 """
 
 import asyncio

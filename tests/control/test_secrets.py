@@ -1,4 +1,4 @@
-"""No secret in any log, error or history: a canary is let loose in every way that a body has, and looked for everywhere."""
+"""No secret in any log, error or history: a canary is let loose in every way a body has, and looked for everywhere."""
 
 import logging
 import subprocess
