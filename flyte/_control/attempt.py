@@ -14,7 +14,7 @@ from typing import Any
 
 import flyte.io._checkpoint_field  # noqa: F401 (it says what ctx().checkpoint is)
 from flyte._core.context import TaskContext, current
-from flyte._core.environ import environment
+from flyte._core.environ import environment, is_changed
 from flyte._core.identity import hash_data
 from flyte._core.log import logger
 from flyte._core.threads import run_in_thread
@@ -163,11 +163,12 @@ async def run_attempt(
     failure: BaseException | None = None
     result: Any = None
     try:
-        if variables or plan.env_vars or plan.secrets or plan.report:
+        if variables or plan.env_vars or plan.secrets or plan.report or is_changed():
             with ExitStack() as stack:
                 if plan.report:
                     stack.enter_context(reporting(context))
-                stack.enter_context(environment({**variables, **plan.env_vars}))
+                # What its caller was given, secrets above all, is not the body's.
+                stack.enter_context(environment({**variables, **plan.env_vars}, alone=True))
                 if plan.secrets:
                     stack.enter_context(environment(secret_environment(plan.name, plan.secrets)))
                 result = await _run_body(plan, values)

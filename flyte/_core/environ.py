@@ -61,11 +61,19 @@ class _ContextEnviron(os._Environ):  # type: ignore[type-arg]
         return sum(1 for _ in self)
 
 
+def is_changed() -> bool:
+    """Whether this context sees variables of a body's own."""
+    return _overlay.get() is not None
+
+
 @contextmanager
-def environment(variables: Mapping[str, str | Absent]) -> Iterator[None]:
-    """Show ``variables`` in ``os.environ`` to this context and what it starts, on top of those already shown."""
+def environment(variables: Mapping[str, str | Absent], *, alone: bool = False) -> Iterator[None]:
+    """Show ``variables`` in ``os.environ`` to this context and what it starts, on top of those already shown.
+
+    :param alone: in place of those already shown, which belong to a body that called this one.
+    """
     _install()
-    token = _overlay.set({**(_overlay.get() or {}), **variables})
+    token = _overlay.set(dict(variables) if alone else {**(_overlay.get() or {}), **variables})
     try:
         yield
     except GeneratorExit:  # an abandoned body is thrown away outside the context that the token is of

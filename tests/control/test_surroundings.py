@@ -383,3 +383,31 @@ def test_remote_without_a_control_plane_says_how_to_get_one():
 
     with pytest.raises(flyte.errors.InitializationError, match="flyte start devbox"):
         flyte.with_runcontext(mode="remote").run(leaf)
+
+
+def test_a_child_does_not_see_its_callers_variables_and_secrets(monkeypatch):
+    monkeypatch.setenv("UNDER_ANOTHER_NAME", "s")
+    own = flyte.TaskEnvironment(
+        "own", env_vars={"ONLY_MINE": "1"}, secrets=flyte.Secret("mine", as_env_var="UNDER_ANOTHER_NAME")
+    )
+    monkeypatch.setenv("FLYTE_SECRETS_ENV_PREFIX", "P_")
+    monkeypatch.setenv("P_SECOND", "hidden")
+    second = flyte.TaskEnvironment("second", secrets=flyte.Secret("second"), env_vars={"ONLY_SECOND": "1"})
+    bare = flyte.TaskEnvironment("bare")
+
+    @bare.task
+    async def sees() -> list[str | None]:
+        return [os.environ.get(name) for name in ("ONLY_MINE", "ONLY_SECOND", "SECOND", "FOR_ALL")]
+
+    @second.task
+    async def middle() -> list[str | None]:
+        return [os.environ.get("ONLY_MINE"), os.environ.get("SECOND"), *await sees()]
+
+    @own.task
+    async def main() -> list[str | None]:
+        found = await middle()
+        return [os.environ.get("ONLY_MINE"), *found, *await sees(), os.environ.get("ONLY_MINE")]
+
+    result = flyte.with_runcontext(env_vars={"FOR_ALL": "x"}).run(main).result
+    assert result == ["1", None, "hidden", None, None, None, "x", None, None, None, "x", "1"]
+    assert flyte.run(main).result == ["1", None, "hidden", *[None] * 8, "1"]

@@ -54,8 +54,4 @@ DIFFERENCES: dict[str, tuple[str, str]] = {
     "file_at_a_place": _PLACE,
     "folder": _PLACE,
     "too_big_for_root": ("the message is written in two places", "refused"),
-    "variables": (
-        "here a child sees the env_vars of its caller's environment; on a control plane it does not",
-        "outputs",
-    ),
 }
