@@ -236,7 +236,7 @@ class WorkerProcess:
         self._process.returncode = self.status
         self._line.close()
         # A child begins with the peak of the process that started it: what is not above ours says nothing of its own.
-        if usage is not None and usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+        if usage is not None and usage.ru_maxrss > _own_peak():
             self.peak_bytes = max(self.peak_bytes, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
         self._warden.remove(self.pid)
         if self._fd >= 0:
@@ -273,3 +273,12 @@ def _interpreter_flags() -> list[str]:
     # What multiprocessing starts its own children with: -X and -W options, -O, -I and so on.
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     return flags
+
+
+def _own_peak() -> int:
+    """The peak memory of this program, in the unit of ``ru_maxrss``, without what its own parent had."""
+    try:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
