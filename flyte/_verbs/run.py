@@ -1,6 +1,7 @@
 """``flyte.run`` and ``flyte.with_runcontext``: start a run and follow it to its end."""
 
 import pathlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -373,7 +374,9 @@ async def _fetched(task: object, mode: Mode) -> Any:
 
     :raises TypeError: something else, or a run of it in this process.
     """
-    if type(task).__module__ != "flyte.remote._tasks":  # which is imported only by who uses it
+    # Imported only by who uses it; a public class says its public module, so the name would not do.
+    there = sys.modules.get("flyte.remote._tasks")
+    if there is None or not type(task).__module__.startswith("flyte.remote") or not hasattr(there, type(task).__name__):
         _refuse_task(task)
     if mode != "remote":
         raise TypeError(f"{task!r} is deployed on a control plane and runs there only; use mode='remote'")

@@ -113,6 +113,7 @@ def test_what_is_not_deployed_says_so():
 
 
 def test_a_deployed_task_is_not_called_from_outside():
+    assert flyte.remote.TaskDetails  # the face has shown the class, so it says its public module
     flyte.deploy(shop.env, version="v3")
     details = flyte.remote.Task.get("shop.add", version="v3").fetch()
     with pytest.raises(RemoteTaskUsageError, match=r"use flyte\.run"):
