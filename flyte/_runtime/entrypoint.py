@@ -5,28 +5,12 @@ the user's code has failed; 1 when the task's code could not be loaded, which is
 that cannot be read; 3 when nothing could be left; 143 after SIGTERM.
 """
 
-import asyncio
-import errno
 import gc
 import os
-import signal
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
 
-from flyte._core import log
-from flyte._core.command import Command, parse_container_args
-from flyte._core.log import logger
-
-if TYPE_CHECKING:
-    from flyte._core.context import TaskContext
-    from flyte._definition.task import TaskTemplate
-
-EXIT_UNREADABLE, EXIT_LOST, EXIT_TERMINATED = 2, 3, 128 + signal.SIGTERM
-_LEAVING_S = 60.0
-"""How long an error may take to be written; a store that does not answer must not keep the container."""
+EXIT_UNREADABLE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,6 +18,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     :param argv: program and arguments; the process's own if not given.
     """
+    # Nothing that start-up makes becomes garbage, so looking for it, while modules load above all, is wasted.
+    # `action` ends this. That is why the rest is imported here.
+    gc.disable()
+    import asyncio
+
+    from flyte._core import log
+    from flyte._core.command import parse_container_args
+
     try:
         command = parse_container_args(list(sys.argv if argv is None else argv), os.environ)
         attempt = _attempt_number(os.environ)
@@ -41,10 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_UNREADABLE
     log.configure()
-    # Nothing that start-up makes becomes garbage, so looking for it is wasted. `_act` ends this.
-    gc.disable()
     try:
-        return asyncio.run(_run(command, attempt))
+        from .action import run_action
+
+        return asyncio.run(run_action(command, attempt))
     finally:
         gc.freeze()  # the collections at exit would search everything once more
 
@@ -54,175 +46,6 @@ def _attempt_number(environ: Mapping[str, str]) -> int:
     if not word.isdigit():
         raise ValueError(f"FLYTE_ATTEMPT_NUMBER={word!r} is not the number of an attempt")
     return int(word)
-
-
-async def _run(command: Command, attempt: int) -> int:
-    here = asyncio.current_task()
-    assert here is not None
-    terminated = False
-
-    def terminate() -> None:
-        nonlocal terminated
-        terminated = True
-        here.cancel()
-
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, terminate)
-    from flyte.errors import BaseRuntimeError, TaskInterruptedError
-
-    try:
-        await _act(command, attempt)
-        return 0
-    except _UsersFailure as failed:
-        return await _leave(command, _classified(failed.error), 0)
-    except asyncio.CancelledError:
-        if not terminated:
-            raise
-        here.uncancel()
-        interrupted = TaskInterruptedError(
-            "Interrupted", f"the process of action {command.name} of run {command.run_name} was told to end (SIGTERM)"
-        )
-        return await _leave(command, interrupted, EXIT_TERMINATED)
-    except BaseException as raised:
-        error = _classified(raised)
-        # What the SDK says of itself is for the control plane; anything else, such as an ImportError, is the code's.
-        return await _leave(command, error, 0 if isinstance(error, BaseRuntimeError) else 1)
-
-
-class _UsersFailure(Exception):
-    """The attempt was made, and failed."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__()
-        self.error = error
-
-
-async def _act(command: Command, attempt: int) -> None:
-    """Load, run, and leave the outputs."""
-    from flyte._control.attempt import plan_of, run_attempt, without_own_frames
-    from flyte._control.boundary import boundary_of
-    from flyte._wire.values import arguments_from, outputs_from, parse_inputs
-    from flyte.types._pickle import raw_data_path
-
-    from .loader import load_task
-
-    task, bundle = await load_task(command)
-    gc.freeze()
-    gc.enable()
-    context = _context(command, attempt, task, bundle)
-    # Also where a task takes nothing: the custom context is beside the arguments.
-    inputs = parse_inputs(await _read_inputs(command, bool(task.interface.inputs)), command.inputs)
-    token = raw_data_path.set(context.execution.raw_data_path)
-    try:
-        arguments = await arguments_from(task.interface, inputs, task_name=task.name)
-        context.custom_context = {pair.key: pair.value for pair in inputs.context}
-        boundary = boundary_of(task.interface)
-        values, pieces = await boundary.take_awaiting(task.name, (), arguments)
-        plan = plan_of(task)
-        inline_bytes = sum(map(len, pieces)) - plan.overhead_bytes
-        try:
-            try:
-                result = await run_attempt(plan, context, values, inline_bytes, {})
-            finally:
-                assert context.execution.controller is not None
-                await context.execution.controller.stop()
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            error.__traceback__ = without_own_frames(error.__traceback__)
-            raise _UsersFailure(error) from None
-        outputs = await outputs_from(task.interface, result, task_name=task.name)
-    finally:
-        raw_data_path.reset(token)
-    await _write(command, "outputs.pb", outputs.SerializeToString(deterministic=True))
-
-
-def _context(command: Command, attempt: int, task: "TaskTemplate[Any, Any, Any]", bundle: Any) -> "TaskContext":
-    from flyte._core.context import CheckpointPaths, Execution, TaskContext
-
-    from .plane import PlaneController
-
-    execution = Execution(
-        run_name=command.run_name,
-        controller=PlaneController(command, bundle),
-        loop=asyncio.get_running_loop(),
-        mode="remote",
-        project=command.project,
-        domain=command.domain,
-        org=command.org,
-        version=command.version,
-        raw_data_path=command.raw_data_path or "",
-        run_base_dir=command.run_base_dir,
-        outputs_path=command.outputs_path,
-        checkpoint_paths=CheckpointPaths(command.prev_checkpoint, command.checkpoint_path)
-        if command.checkpoint_path
-        else None,
-        code_bundle=bundle,
-        interactive_mode=command.interactive_mode,
-        start_time=_start_time(command.run_start_time),
-    )
-    scope = TaskContext(execution, None, "", None)
-    return TaskContext(execution, scope, task.name, command.name, attempt_number=attempt)
-
-
-def _start_time(said: str | None) -> datetime:
-    # A control plane that does not say leaves the same constant to everybody (wire-protocol section 5.1, row 10).
-    return datetime.fromisoformat(said) if said else datetime.fromtimestamp(0, UTC)
-
-
-async def _leave(command: Command, error: BaseException, code: int) -> int:
-    """Leave an error for the control plane, and the traceback in the log."""
-    from flyte._wire.faults import error_document
-
-    sys.stderr.write("".join(traceback.format_exception(error)))
-    sys.stderr.flush()
-    document = error_document(error, traceback=True)
-    try:
-        async with asyncio.timeout(_LEAVING_S):
-            await _write(command, "error.pb", document.SerializeToString(deterministic=True))
-    except Exception as lost:
-        logger.error("the error of action %s could not be written: %s", command.name, lost)
-        return EXIT_LOST
-    return code
-
-
-def _classified(error: BaseException) -> BaseException:
-    """What the control plane is told of ``error``, where the class alone does not say it."""
-    from flyte.errors import BaseRuntimeError, OOMError, RuntimeSystemError
-
-    if isinstance(error, MemoryError):
-        said: BaseRuntimeError = OOMError(
-            "OOM",
-            f"the process of the action ran out of memory: {str(error) or 'MemoryError'}; ask for more with "
-            "override(resources=...)",
-        )
-    elif isinstance(error, OSError) and error.errno == errno.EIO:
-        said = RuntimeSystemError("FilesystemIOError", f"a file of this machine cannot be read or written: {error}")
-    else:
-        return error
-    return said.with_traceback(error.__traceback__)
-
-
-async def _read_inputs(command: Command, needed: bool) -> bytes:
-    try:
-        return await _read(command.inputs)
-    except FileNotFoundError:
-        if needed:
-            raise
-        return b""
-
-
-async def _read(uri: str) -> bytes:
-    from flyte.storage._transfer import get_stream
-
-    return b"".join([chunk async for chunk in get_stream(uri)])
-
-
-async def _write(command: Command, name: str, data: bytes) -> None:
-    from flyte.storage._transfer import put_stream
-    from flyte.storage._uri import join
-
-    await put_stream(data, to_path=join(command.outputs_path, name))
 
 
 if __name__ == "__main__":
