@@ -6,6 +6,7 @@ Output goes where it went before, and in addition, line by line, to the action w
 import logging
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -122,6 +123,18 @@ _runs = 0
 _records: _Records | None = None
 _tees: dict[str, _Tee] = {}
 
+_ended: deque[_Tee] = deque(maxlen=64)
+"""Tees that were in place, still held: print() of CPython 3.11 uses the stream it found in ``sys`` without holding it,
+so one that went away while the thread of a body that was given up is inside print() would crash the process."""
+
+
+def _tee_of(stream: TextIO, source: str) -> _Tee:
+    for tee in _ended:
+        if tee._stream is stream and tee._source == source:
+            _ended.remove(tee)
+            return tee
+    return _Tee(stream, source)
+
 
 @contextmanager
 def captured() -> Iterator[None]:
@@ -136,7 +149,7 @@ def captured() -> Iterator[None]:
             stream = getattr(sys, name)
             # Somebody may have put another stream in place since, as pytest and notebooks do for each test or cell.
             if stream is not None and not isinstance(stream, _Tee):
-                _tees[name] = tee = _Tee(stream, name)
+                _tees[name] = tee = _tee_of(stream, name)
                 setattr(sys, name, tee)
     try:
         yield
@@ -150,4 +163,5 @@ def captured() -> Iterator[None]:
                     tee.end()
                     if getattr(sys, name) is tee:
                         setattr(sys, name, tee._stream)
+                    _ended.append(tee)
                 _tees.clear()

@@ -8,6 +8,7 @@ import logging
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -29,6 +30,8 @@ APPEARS_AFTER_S = 0.2
 REDRAWN_EVERY_S = 0.125
 SHARE_OF_TIME = 0.05
 """At most this part of the time is spent drawing, however large the tree: the thread takes its time from the run."""
+_replaced: deque[tuple[TextIO, TextIO]] = deque(maxlen=64)
+"""Streams of views that are over, still held: a body that was given up may be inside print() (see `_control.logs`)."""
 _DEEPEST = 12
 """Levels of the tree that are drawn; a recursion goes deeper than any terminal is wide."""
 
@@ -128,6 +131,7 @@ class LiveProgress(Progress):
             vertical_overflow="crop",
         )
         with live, _log_lines_above(live):
+            _replaced.append((sys.stdout, sys.stderr))
             pause_s, made_room = 0.0, False
             while True:
                 over = self._over.wait(pause_s)

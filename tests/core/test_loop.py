@@ -131,6 +131,52 @@ def test_ctrl_c_ends_a_run_within_two_seconds(how: str, tmp_path: Path):
         assert "cleaned\n" in out
 
 
+GIVEN_UP = """
+import gc, sys, threading, flyte, flyte.errors
+env = flyte.TaskEnvironment(name="given_up")
+writes, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+class Slow:
+    def __init__(self, stream):
+        self.stream = stream
+    def write(self, text):
+        if threading.current_thread() is not threading.main_thread():
+            writes.set()
+            assert go_on.wait(20)
+        return self.stream.write(text)
+    def flush(self):
+        self.stream.flush()
+    def isatty(self):
+        return False
+@env.task(timeout=0.2)
+def prints() -> int:
+    print("from the body", flush=True)
+    ended.set()
+    return 1
+sys.stdout = Slow(sys.__stdout__)
+try:
+    flyte.run(prints)
+except flyte.errors.TaskTimeoutError:
+    pass
+assert writes.is_set() and type(sys.stdout) is Slow
+gc.collect()
+go_on.set()
+assert ended.wait(20)
+"""
+
+
+def test_a_body_that_was_given_up_inside_print_ends_it_well(tmp_path: Path):
+    # What print() of CPython 3.11 goes on with must still be there when the run is over; freed memory is overwritten.
+    done = subprocess.run(
+        [sys.executable, "-c", GIVEN_UP],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "FLYTE_HOME": str(tmp_path), "PYTHONMALLOC": "debug", "PYTHONFAULTHANDLER": "1"},
+    )
+    assert done.returncode == 0 and done.stdout == "from the body\n", done.stderr
+
+
 def test_threads_keep_context_and_are_reused():
     names: list[str] = []
 
