@@ -22,6 +22,9 @@ def start_devbox(
     ctx: typer.Context,
     port: int = typer.Option(0, "--port", min=0, max=65535, help="Port of 127.0.0.1; where it last was if not given."),
     places: int = typer.Option(0, "--places", min=0, help="How many attempts work at a time; default 2 per processor."),
+    no_token: bool = typer.Option(
+        False, "--no-token", help="Serve every process of this machine; the published SDK can show no token."
+    ),
     output: str = _OUTPUT,
 ) -> None:
     """Start the control plane of this machine: it runs tasks as processes, without containers.
@@ -31,7 +34,7 @@ def start_devbox(
     from flyte.devbox._lifecycle import DevboxError, start
 
     try:
-        found, started = start(port=port, places=places)
+        found, started = start(port=port, places=places, no_token=no_token)
     except DevboxError as error:
         raise _failed(error) from None
     if wants_json(ctx):
@@ -65,6 +68,7 @@ def get_devbox(ctx: typer.Context, output: str = _OUTPUT) -> None:
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.started_at)) if found.started_at else "unknown"
     rows = {
         "endpoint": found.endpoint,
+        "connect": found.http_endpoint,
         "process": str(found.pid),
         "started": since,
         "version": found.version,
@@ -108,6 +112,7 @@ def _print_json(found: "Standing") -> None:
     document = {
         "running": found.running,
         "endpoint": found.endpoint or None,
+        "connect_endpoint": found.http_endpoint or None,
         "pid": found.pid,
         "started_at": found.started_at,
         "version": found.version or None,

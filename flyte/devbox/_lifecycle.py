@@ -32,6 +32,7 @@ class Standing:
     :param pid: its process; None if it does not run.
     :param started_at: seconds since the epoch.
     :param version: of flyte, as it runs.
+    :param http_endpoint: where it speaks the Connect protocol, as the published SDK does.
     """
 
     folder: Path
@@ -40,6 +41,7 @@ class Standing:
     pid: int | None = None
     started_at: float | None = None
     version: str = ""
+    http_endpoint: str = ""
 
 
 def devbox_dir() -> Path:
@@ -79,6 +81,7 @@ def standing(folder: Path | None = None) -> Standing:
         int(said["pid"]) if running and "pid" in said else None,
         float(said["started_at"]) if running and "started_at" in said else None,
         str(said.get("version", "")),
+        f"http://127.0.0.1:{said['http_port']}" if "http_port" in said else "",
     )
 
 
@@ -92,11 +95,14 @@ def _is_running(folder: Path) -> bool:
     return True
 
 
-def start(folder: Path | None = None, *, port: int = 0, places: int = 0) -> tuple[Standing, bool]:
+def start(
+    folder: Path | None = None, *, port: int = 0, places: int = 0, no_token: bool = False
+) -> tuple[Standing, bool]:
     """Start the user's devbox as a process of its own, and wait until it answers; whether it was started now.
 
     :param port: where to listen on 127.0.0.1; 0 for where it last did.
     :param places: how many attempts may work at the same time; 0 for twice the processors.
+    :param no_token: serve every process of this machine, whatever it shows.
     :raises DevboxError: it ended, or was not ready within 30 s; its log says why.
     """
     folder = folder or devbox_dir()
@@ -105,6 +111,7 @@ def start(folder: Path | None = None, *, port: int = 0, places: int = 0) -> tupl
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = folder / "devbox.log"
     words = [*(("--port", str(port)) if port else ()), *(("--places", str(places)) if places else ())]
+    words += ["--no-token"] if no_token else []
     with log.open("ab") as out:
         begins = out.tell()
         process = subprocess.Popen(

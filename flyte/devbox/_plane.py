@@ -35,8 +35,10 @@ from flyte._core.home import home_dir
 from flyte._core.log import logger
 from flyte._core.version import VERSION
 
+from ._connect import ConnectServices
 from ._dispatch import Dispatcher
 from ._files import FileServer
+from ._http import HttpServer
 from ._intake import Intake, Specs
 from ._lifecycle import read_endpoint, take_lock
 from ._reading import Reader
@@ -77,11 +79,11 @@ class AlreadyRunning(Exception):
 class Gate(grpc.aio.ServerInterceptor):
     """Lets in who shows the token, and turns refusals into statuses.
 
-    :param token: the token; a call is let in with ``authorization: Bearer <token>``.
+    :param admit: whether a caller that shows this ``authorization`` is let in.
     """
 
-    def __init__(self, token: str) -> None:
-        self._wanted = f"Bearer {token}".encode()
+    def __init__(self, admit: Callable[[str], bool]) -> None:
+        self._admit = admit
         self._opened: dict[str, Any] = {}
 
     async def intercept_service(
@@ -92,7 +94,7 @@ class Gate(grpc.aio.ServerInterceptor):
         shown = next(
             (value for key, value in handler_call_details.invocation_metadata or () if key == "authorization"), ""
         )
-        if not hmac.compare_digest(str(shown).encode(), self._wanted):
+        if not self._admit(str(shown)):
             return _closed(handler)
         if handler is None:
             return None
@@ -101,6 +103,14 @@ class Gate(grpc.aio.ServerInterceptor):
         if opened is None:
             opened = self._opened[method] = _opened(handler)
         return opened
+
+
+def _admission(token: str | None) -> Callable[[str], bool]:
+    """Whether what a caller shows is ``Bearer <token>``; anything will do if there is no token."""
+    if token is None:
+        return lambda shown: True
+    wanted = f"Bearer {token}".encode()
+    return lambda shown: hmac.compare_digest(shown.encode(), wanted)
 
 
 def _closed(handler: Any) -> Any:
@@ -154,6 +164,8 @@ class Devbox:
     :param places: how many attempts may work at the same time; twice the processors, at least 4, if not given.
     :param port: where to listen; where it last did if that is free, else anywhere, if not given.
     :param clock: when triggers fire; the machine's own if not given.
+    :param guarded: whether callers must show the token. Without it every process of this machine may run what it likes
+        as the user; the published SDK shows no token to a server without TLS, so it needs that.
     """
 
     def __init__(
@@ -164,6 +176,7 @@ class Devbox:
         places: int | None = None,
         port: int = 0,
         clock: Clock | None = None,
+        guarded: bool = True,
     ) -> None:
         self.folder = (folder or home_dir() / "devbox").resolve()
         self.endpoint = ""
@@ -171,6 +184,7 @@ class Devbox:
         self._places = places or max(4, 2 * (os.cpu_count() or 1))
         self._port = port
         self._clock = clock or SystemClock()
+        self._guarded = guarded
         self._lock = -1
         self._tasks: list[asyncio.Task[None]] = []
         self._server: Any = None
@@ -187,8 +201,14 @@ class Devbox:
         key = self.store.setting("signing_key", lambda: secrets.token_hex(32))
         self.token = self._token()
         self.files = FileServer(bytes.fromhex(key))
-        await self.files.start(int(last.get("http_port", 0)))
-        self._server = grpc.aio.server(interceptors=[Gate(self.token)], options=_OPTIONS)
+        admit = _admission(self.token if self._guarded else None)
+        self._connect = ConnectServices(admit)
+        self._http = HttpServer(
+            {"PUT": self.files.put, "GET": self.files.get, "HEAD": self.files.get, "POST": self._connect.post}
+        )
+        await self._http.start(int(last.get("http_port", 0)))
+        self.files.origin = f"http://127.0.0.1:{self._http.port}"
+        self._server = grpc.aio.server(interceptors=[Gate(admit)], options=_OPTIONS)
         # Attempts that outlived the last devbox know its address, so it is kept if it can be.
         port = self._listen([self._port] if self._port else [int(last.get("port", 0)), 0])
         self.endpoint = f"127.0.0.1:{port}"
@@ -239,6 +259,7 @@ class Devbox:
         ]
         for add, servicer in served:
             add(servicer, self._server)
+            add(servicer, self._connect)
 
     def _variables(self) -> dict[str, str]:
         """What every attempt is told of this control plane; the token itself stays in its file."""
@@ -293,7 +314,7 @@ class Devbox:
         says = {
             "endpoint": f"dns:///{self.endpoint}",
             "port": port,
-            "http_port": self.files.port,
+            "http_port": self._http.port,
             "insecure": True,
             "token_file": str(self.folder / "token"),
             "pid": os.getpid(),
@@ -313,8 +334,8 @@ class Devbox:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._server is not None:
             await self._server.stop(grace=0.5)
-        if hasattr(self, "files"):
-            await self.files.close()
+        if hasattr(self, "_http"):
+            await self._http.close()
         if hasattr(self, "dispatcher"):
             if withdraw:
                 await self.dispatcher.withdraw()
