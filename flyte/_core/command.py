@@ -17,8 +17,12 @@ from .code_bundle import CodeBundle
 PROGRAM = "a0"
 """The program that runs a task in its container; it is found on PATH, as the container's command is empty."""
 
-DEFAULT_RESOLVER = "flyte._runtime.loader.DefaultTaskResolver"
-"""Import path of what finds a task again from ``mod <module> instance <variable>``."""
+DEFAULT_RESOLVER = "flyte._internal.resolvers.default.DefaultTaskResolver"
+"""What finds a task again from ``mod <module> instance <variable>``.
+
+It is the published SDK's name for it (wire-protocol section 5.1), so that an image which holds that SDK runs our tasks
+as well; in ours, ``flyte._runtime.loader.DefaultTaskResolver`` answers to it.
+"""
 
 INPUT = "{{.input}}"
 OUTPUT_PREFIX = "{{.outputPrefix}}"

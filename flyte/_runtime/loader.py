@@ -16,9 +16,6 @@ from flyte._definition.task import TaskTemplate
 from flyte._package.download import download_code_bundle
 from flyte.errors import CodeBundleError, RuntimeUserError
 
-# What the published SDK bakes into tasks that were translated by it means the same as ours.
-_SAME_AS_DEFAULT = {"flyte._internal.resolvers.default.DefaultTaskResolver"}
-
 
 class TaskResolver(Protocol):
     """Finds a task by the words that stand at the end of its container's command."""
@@ -103,7 +100,7 @@ def _add_system_paths(root: str, said: str) -> None:
 
 
 def _resolver(path: str) -> TaskResolver:
-    if path in _SAME_AS_DEFAULT or path == DEFAULT_RESOLVER:
+    if path == DEFAULT_RESOLVER:
         return DefaultTaskResolver()
     module, _, name = path.rpartition(".")
     try:

@@ -23,7 +23,7 @@ from flyte._core.identity import ActionPhase
 from flyte._core.log import logger
 from flyte._wire.identity import phase_to_wire
 
-from ._documents import may_exist, read_document
+from ._documents import make_folder, may_exist, read_document
 from ._machine import (
     Aborted,
     Answered,
@@ -202,6 +202,7 @@ class Dispatcher:
         number = live.state.attempt
         folder = self._folder_of(live, number)
         try:
+            make_folder(live.output_prefix)
             live.ticket = self.executor.start(self._order(live, Path(folder)))
         except CannotRun as error:
             fault = Fault("UnsupportedByDevbox", str(error), "user", recoverable=False)

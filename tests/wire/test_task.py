@@ -77,7 +77,6 @@ NOT_SERIALIZED = {
 }
 # Definition, path in the spec, and why ours says something else there.
 DIFFERENCES = [
-    (".*", r"task_template\.container\.args\[\d+\]|.*pod_spec.*args.*", "the resolver is our own"),
     ("blocking", r".*inputs\.variables\[\d\]\.value\.description", "what the docstring says of a parameter is sent"),
     (
         "blocking|templated",
