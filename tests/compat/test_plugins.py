@@ -1,13 +1,15 @@
 """Plugins of the package index, written for the published package, on top of this one.
 
-Each is tried in a process of its own, by the interpreter that FLYTE_PLUGINS_PYTHON names, else by this one: a plugin
-registers handlers for all that its environment runs, so the other tests have none. Make one with
+Each is tried in a process of its own, by the interpreter that FLYTE_PLUGINS_PYTHON names (FLYTE_TORCH_PYTHON for the
+one that needs torch), else by this one: a plugin registers handlers for all that its environment runs, so the other
+tests have none. Make one with
 
     python -m venv plugins
-    plugins/bin/pip install -e '.[dataframe,storage]' fsspec flyteplugins-polars flyteplugins-pandera
+    plugins/bin/pip install -e '.[dataframe,storage]' fsspec flyteplugins-polars flyteplugins-pandera flyteplugins-ray
 """
 
 import functools
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = os.environ.get("FLYTE_PLUGINS_PYTHON", sys.executable)
+TORCH_PYTHON = os.environ.get("FLYTE_TORCH_PYTHON", PYTHON)
 
 SPEC = """
 import flyte, pathlib
@@ -30,22 +33,26 @@ def spec_of(task):
 """
 
 
-def run(tmp_path: Path, program: str) -> list[str]:
+def run(tmp_path: Path, program: str, python: str = PYTHON) -> list[str]:
     """The lines that a program prints."""
     (tmp_path / "program.py").write_text(SPEC + textwrap.dedent(program))
     env = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
     done = subprocess.run(
-        [PYTHON, "program.py"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=110, check=False
+        [python, "program.py"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=110, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
+
+
+def python_of(plugin: str) -> str:
+    return TORCH_PYTHON if plugin == "pytorch" else PYTHON
 
 
 @functools.cache
 def why_not(plugin: str) -> str | None:
     """Why a plugin cannot be tried; None if it can."""
     code = f"from importlib.metadata import distribution as d; d('flyteplugins-{plugin}'); d('{NEEDS[plugin]}')"
-    done = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([python_of(plugin), "-c", code], capture_output=True, text=True, timeout=60, check=False)
     return None if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
 
 
@@ -56,7 +63,7 @@ NEEDS = {"polars": "fsspec", "pandera": "great_tables", "dask": "distributed", "
 def needs():
     def check(name: str) -> None:
         if (why := why_not(name)) is not None:
-            pytest.skip(f"flyteplugins-{name} cannot be tried by {PYTHON}: {why}")
+            pytest.skip(f"flyteplugins-{name} cannot be tried by {python_of(name)}: {why}")
 
     return check
 
@@ -141,10 +148,8 @@ def test_plugins_of_services_register_and_serialise(tmp_path, needs, name):
         "@env.task\ndef work(n: int) -> int:\n    return n\n"
         "made = spec_of(work)\nprint(made.type)\nprint(json.dumps(MessageToDict(made.custom)))\n"
     )
-    lines = run(tmp_path, program)
+    lines = run(tmp_path, program, python_of(name))
     assert lines[0] == task_type
-    import json
-
     assert holds(json.loads(lines[1]), expected), lines[1]
 
 

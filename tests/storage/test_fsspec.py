@@ -1,6 +1,5 @@
 """The stores as fsspec file systems."""
 
-import importlib.util
 import subprocess
 import sys
 
@@ -9,10 +8,7 @@ import pytest
 from flyte import storage
 from flyte.storage._config import configured
 
-installed = pytest.mark.skipif(importlib.util.find_spec("fsspec") is None, reason="fsspec is not installed")
 
-
-@installed
 async def test_what_is_put_is_seen(s3, tmp_path):
     uri = await storage.put_stream(b"hello", to_path=f"{s3}/a/x")
     for found in (storage.get_underlying_filesystem("s3"), storage.get_underlying_filesystem(path=uri)):

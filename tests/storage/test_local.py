@@ -1,6 +1,10 @@
 """What only files of this machine have: permissions, links, names that are left out."""
 
 import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -36,12 +40,40 @@ async def test_unfinished_files_are_not_listed(tmp_path):
     assert await names_below(tmp_path) == ["x"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may do anything")
-async def test_no_permission(tmp_path):
-    (tmp_path / "x").write_text("x")
-    (tmp_path / "x").chmod(0)
-    with pytest.raises(PermissionError, match=str(tmp_path / "x")):
-        _ = [chunk async for chunk in storage.get_stream(str(tmp_path / "x"))]
+READ_AS_ANOTHER = """
+import asyncio, os, sys
+from flyte import storage
+
+async def read(path):
+    return b"".join([chunk async for chunk in storage.get_stream(path)])
+
+readable, closed = sys.argv[1:]
+print(asyncio.run(read(readable)))  # and loads all that is needed: the other user may be unable to read our files
+if os.geteuid() == 0:  # who may do anything
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+print(asyncio.run(read(readable)))
+try:
+    print(asyncio.run(read(closed)))
+except PermissionError as error:
+    print(error)
+"""
+
+
+def test_no_permission():
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own is closed to other users
+        os.chmod(folder, 0o755)
+        readable, closed = Path(folder, "readable"), Path(folder, "closed")
+        readable.write_text("x")
+        readable.chmod(0o644)
+        closed.write_text("x")
+        closed.chmod(0)
+        command = [sys.executable, "-c", READ_AS_ANOTHER, str(readable), str(closed)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second, refused = done.stdout.splitlines()
+    assert first == second == "b'x'" and str(closed) in refused and "Permission denied" in refused
 
 
 async def test_a_file_does_not_replace_a_folder(tmp_path):
