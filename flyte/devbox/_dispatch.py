@@ -133,6 +133,11 @@ class Dispatcher:
             if live.parent and not live.owner:
                 # What it belonged to has ended, and the earlier devbox was killed before it could end this one too.
                 self.apply(live, Aborted(time.time(), f"action {live.parent}, which it belongs to, has ended"))
+        # The earlier devbox was also killed between writing that an attempt is at an end and seeing to it.
+        sql = "SELECT process FROM attempt WHERE phase IN (?, ?) AND process != ''"
+        for row in self.store.rows(sql, (phase_to_wire(ActionPhase.ABORTED), phase_to_wire(ActionPhase.TIMED_OUT))):
+            if self.executor.is_alive(row["process"]):
+                self._spawn(self.executor.stop(row["process"], GRACE_S))
 
     def _nearest(self, live: Live) -> str:
         """The action that ``live`` belongs to: the nearest above it that has not ended; empty if there is none."""
@@ -260,7 +265,8 @@ class Dispatcher:
         except Exception as error:
             logger.warning("the outcome of %s cannot be read: %s", prefix, error)
             event = Failed(time.time(), number, Fault("OutcomeUnreadable", f"{prefix}: {error}", "system"))
-        live.ticket = None
+        if live.state.attempt == number:  # meanwhile it may have been concluded, and another attempt been begun
+            live.ticket = None
         self.apply(live, event)
         if isinstance(event, Succeeded):
             # What was unpacked there can be unpacked again; of a failed attempt it may say something.
@@ -349,7 +355,7 @@ class Dispatcher:
         if Effect.WAIT in effects:
             live.queued_at = event.at
             self._queue(live)
-        if isinstance(event, Started):
+        if isinstance(event, Started) and live.state.attempt == state.attempt:
             self._start(live)
         self._look_later(live)
         self._pump()

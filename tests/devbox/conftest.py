@@ -70,6 +70,25 @@ FLOW = """
         mark = os.environ.get("MARK")
         if mark:
             Path(mark).write_text(str(os.getpid()))
+        if marks := os.environ.get("MARKS"):
+            with open(marks, "a") as lines:
+                lines.write(f"{os.getpid()}\\n")
+        await asyncio.sleep(x)
+        return x
+
+    @env.task
+    async def stays(x: int) -> int:
+        import signal
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        Path(os.environ["MARK"]).write_text(str(os.getpid()))
+        time.sleep(x)
+        return x
+
+    @env.task
+    async def starts_another(x: int) -> int:
+        import subprocess
+        other = subprocess.Popen(["sleep", "60"])
+        Path(os.environ["MARK"]).write_text(f"{os.getpid()} {other.pid}")
         await asyncio.sleep(x)
         return x
 

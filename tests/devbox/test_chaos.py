@@ -1,10 +1,12 @@
 """Seeded kills of the devbox and of its workers: every action ends exactly once, and nothing hangs."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
 import sqlite3
+from collections import Counter
 from pathlib import Path
 
 import grpc
@@ -12,6 +14,9 @@ import pytest
 from flyteidl2.common.phase_pb2 import ActionPhase as P
 from flyteidl2.task.common_pb2 import Inputs
 from flyteidl2.workflow import run_service_pb2 as service
+
+from flyte.devbox._machine import MAX_SYSTEM_FAILURES
+from flyte.devbox.executors.process import is_alive
 
 from .conftest import connected
 
@@ -24,13 +29,17 @@ def number(x: int) -> Inputs:
     return inputs
 
 
-def workers_of(folder: Path) -> list[int]:
+def workers_of(folder: Path) -> list[tuple[str, str]]:
+    """The run and the ticket of each attempt that is not known to have ended."""
     connection = sqlite3.connect(f"file:{folder / 'devbox.db'}?mode=ro", uri=True)
     try:
-        rows = connection.execute("SELECT process FROM attempt WHERE ended_at IS NULL AND process != ''").fetchall()
+        rows: list[tuple[str, str]] = connection.execute(
+            "SELECT run.name, process FROM attempt JOIN action ON action.id = attempt.action JOIN run "
+            "ON run.id = action.run WHERE attempt.ended_at IS NULL AND process != '' ORDER BY run.id"
+        ).fetchall()
     finally:
         connection.close()
-    return [int(ticket.partition(":")[0]) for (ticket,) in rows]
+    return [(run, ticket) for run, ticket in rows if is_alive(ticket)]
 
 
 async def create(folder: Path, spec, name: str) -> None:
@@ -62,17 +71,19 @@ async def ended(folder: Path, name: str):
 @pytest.mark.parametrize("seed", [int(one) for one in os.environ.get("FLYTE_CHAOS_SEEDS", "1 2").split()])
 async def test_kills(devbox, spec_of, seed):
     chance = random.Random(seed)
+    killed: Counter[str] = Counter()
     devbox.start("--places", "4")
 
     async def disturb() -> None:
         for _ in range(KILLS):
             await asyncio.sleep(chance.uniform(0.05, 0.6))
             if chance.random() < 0.5:
-                for pid in chance.sample(workers := workers_of(devbox.folder), k=min(len(workers), 1)):
-                    try:
-                        os.kill(pid, signal.SIGKILL)
-                    except ProcessLookupError:
-                        pass
+                # One loss more, and an action has to fail: on a busy machine there may be one worker only all the time.
+                workers = [one for one in workers_of(devbox.folder) if killed[one[0]] < MAX_SYSTEM_FAILURES]
+                for run, ticket in chance.sample(workers, k=min(len(workers), 1)):
+                    killed[run] += 1
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(ticket.partition(":")[0]), signal.SIGKILL)
             else:
                 devbox.kill()
                 await asyncio.sleep(chance.uniform(0, 0.3))
@@ -91,10 +102,12 @@ async def test_kills(devbox, spec_of, seed):
         found = [await ended(devbox.folder, f"r{number_}") for number_ in range(RUNS)]
         await trouble
     assert [one.status.phase for one in found] == [phase for _, phase in chosen]
-    for one in found:
+    for number_, one in enumerate(found):
+        # No attempt is lost that nobody has killed.
+        assert len(one.attempts) - 1 <= killed[f"r{number_}"]
         phases = [attempt.phase for attempt in one.attempts]
         assert phases[-1] == one.status.phase and phases.count(P.ACTION_PHASE_SUCCEEDED) <= 1
         # An attempt that was lost is told apart from one that failed by itself.
         assert all(attempt.error_info.code == "Interrupted" for attempt in one.attempts[:-1])
     await asyncio.sleep(0.1)
-    assert not [pid for pid in workers_of(devbox.folder) if Path(f"/proc/{pid}").exists()]
+    assert not workers_of(devbox.folder)

@@ -1,5 +1,6 @@
 """The devbox is started, stopped and killed; nothing that was asked of it is lost."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -9,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 from flyteidl2.actions import actions_service_pb2 as actions
-from flyteidl2.common.identifier_pb2 import ActionIdentifier
+from flyteidl2.common.identifier_pb2 import ActionIdentifier, RunIdentifier
 from flyteidl2.common.phase_pb2 import ActionPhase as P
 from flyteidl2.dataproxy import dataproxy_service_pb2 as data
 from flyteidl2.task.common_pb2 import Inputs
@@ -32,6 +33,20 @@ def wait_for(path: Path, timeout_s=15.0) -> str:
         assert time.monotonic() < until, f"{path} was not written"
         time.sleep(0.02)
     return path.read_text()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(pid: int, timeout_s=15.0) -> None:
+    until = time.monotonic() + timeout_s
+    while is_running(pid):
+        assert time.monotonic() < until, f"process {pid} goes on"
+        time.sleep(0.02)
 
 
 def test_it_is_ready_within_two_seconds_and_its_files_are_private(devbox):
@@ -100,6 +115,56 @@ async def test_a_worker_that_is_killed_is_retried_in_time(devbox, spec_of, tmp_p
         wait_for(tmp_path / "mark")
         assert time.monotonic() - killed < 15
         assert (await client.wait(run)).status.phase == P.ACTION_PHASE_SUCCEEDED
+
+
+async def test_a_start_that_was_not_written_down_is_not_made_twice(devbox, spec_of, tmp_path):
+    # Killed when the process has begun, and before anything says which it is.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, pathlib\n"
+        "write = pathlib.Path.write_text\n"
+        "def cut(self, *args, **kwargs):\n"
+        "    if self.name == 'ticket':\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    return write(self, *args, **kwargs)\n"
+        "pathlib.Path.write_text = cut\n"
+    )
+    devbox.environ["PYTHONPATH"] = str(tmp_path)
+    devbox.start()
+    async with connected(devbox.folder) as client:
+        with contextlib.suppress(grpc.aio.AioRpcError):  # the answer may be cut off
+            await client.run(spec_of("sleeps", {"MARKS": str(tmp_path / "marks")}), number(2), name="cut")
+    assert devbox.process.wait(15) == -signal.SIGKILL
+    del devbox.environ["PYTHONPATH"]
+    devbox.start()
+    async with connected(devbox.folder) as client:
+        details = await client.wait(RunIdentifier(org="me", project="p", domain="d", name="cut"))
+    assert details.status.phase == P.ACTION_PHASE_SUCCEEDED
+    assert len((tmp_path / "marks").read_text().split()) == 1, "it was run a second time"
+
+
+async def test_an_attempt_that_was_to_be_ended_is_ended_by_the_next_devbox(devbox, spec_of, tmp_path):
+    devbox.start()
+    async with connected(devbox.folder) as client:
+        run = await client.run(spec_of("stays", {"MARK": str(tmp_path / "mark")}), number(60))
+        pid = int(wait_for(tmp_path / "mark"))
+        await client.runs.AbortRun(service.AbortRunRequest(run_id=run))
+        assert (await client.wait(run)).status.phase == P.ACTION_PHASE_ABORTED
+    devbox.kill()
+    assert is_running(pid)
+    devbox.start()
+    gone(pid)
+
+
+async def test_what_an_attempt_has_started_is_ended_also_when_no_devbox_saw_its_end(devbox, spec_of, tmp_path):
+    devbox.start()
+    async with connected(devbox.folder) as client:
+        await client.run(spec_of("starts_another", {"MARK": str(tmp_path / "mark")}), number(1), name="r")
+        pid, other = map(int, wait_for(tmp_path / "mark").split())
+    devbox.kill()
+    gone(pid)
+    assert is_running(other)
+    devbox.start()
+    gone(other)
 
 
 async def test_queued_actions_survive_a_kill(devbox, spec_of):

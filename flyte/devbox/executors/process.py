@@ -23,7 +23,7 @@ _NOT_INHERITED = (
     *("_U_", "_F_", "_UNION_", "EAGER_API_KEY", "FLYTE_API_KEY", "FLYTE_ADMIN_"),
     *("FLYTE_INTERNAL_", "FLYTE_ATTEMPT_NUMBER", "RUN_NAME", "ACTION_NAME"),
 )
-_TICKET = "ticket"
+_TICKET, _LOG = "ticket", "log.txt"
 _PROGRAMS = {"a0": ("-m", "flyte._runtime.entrypoint")}
 
 
@@ -68,16 +68,17 @@ class ProcessExecutor:
 
     def find(self, folder: Path) -> str | None:
         """The ticket of the process that was started in ``folder``; None if none was."""
-        try:
-            return (folder / _TICKET).read_text() or None
-        except FileNotFoundError:
-            return None
+        with contextlib.suppress(FileNotFoundError):
+            if ticket := (folder / _TICKET).read_text():
+                return ticket
+        return _writer_of(folder / _LOG)
 
     async def wait(self, ticket: str) -> int | None:
         """Wait until the process has ended, and give its exit code; None if an earlier devbox started it."""
         child = self._children.get(ticket)
         pid = _pid(ticket)
         if child is None and not is_alive(ticket):
+            _end_left(ticket)
             return None
         try:
             descriptor = os.pidfd_open(pid)
@@ -129,11 +130,36 @@ def _signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
+def _end_left(ticket: str) -> None:
+    """End what a process that has ended has started. While that lives, the number of its group is nobody else's."""
+    fields = _stat(_pid(ticket))
+    if not fields or fields[19] == ticket.partition(":")[2]:
+        _signal_group(_pid(ticket), signal.SIGKILL)
+
+
+def _writer_of(log: Path) -> str | None:
+    """The ticket of the process that prints to ``log``: its devbox was killed before it wrote down that it started."""
+    for line in Path("/proc").glob("[0-9]*/fd/[12]"):
+        with contextlib.suppress(OSError):
+            pid = int(line.parts[2])
+            # Only an attempt has a session of its own, not what it has started.
+            if line.readlink() == log and os.getsid(pid) == pid and (started := _started(pid)):
+                return f"{pid}:{started}"
+    return None
+
+
+def _stat(pid: int) -> list[str]:
+    """What the system says of a process, from its state on; empty if it does not know it, or has no such files."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
 def _started(pid: int) -> str:
     """The moment that a process was started, in whatever the system counts; empty if it has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
+    fields = _stat(pid)
+    if not fields:
         return "" if Path("/proc/self/stat").exists() else _started_by_ps(pid)
     return "" if fields[0] in ("Z", "X") else fields[19]
 
