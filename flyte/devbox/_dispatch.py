@@ -23,7 +23,7 @@ from flyte._core.identity import ActionPhase
 from flyte._core.log import logger
 from flyte._wire.identity import phase_to_wire
 
-from ._documents import make_folder, may_exist, read_document
+from ._documents import may_exist, read_document
 from ._machine import (
     Aborted,
     Answered,
@@ -101,9 +101,10 @@ class Dispatcher:
         :param answer: how it ends, if it need not run.
         """
         run = live.run
-        live.queued_at, live.owner = live.state.created_at, live.parent
+        live.queued_at = live.state.created_at
         self._know(run)
         run.live[live.name] = live
+        self._give(live, live.parent)
         parent = run.live.get(live.parent)
         if parent is not None:
             self._count_child(parent, 1)
@@ -125,7 +126,7 @@ class Dispatcher:
             self._know(live.run)
             live.run.live[live.name] = live
         for live in left:
-            live.owner = self._nearest(live)
+            self._give(live, self._nearest(live))
             if (parent := live.run.live.get(live.parent)) is not None:
                 parent.children += 1
         for live in left:
@@ -207,7 +208,6 @@ class Dispatcher:
         number = live.state.attempt
         folder = self._folder_of(live, number)
         try:
-            make_folder(live.output_prefix)
             live.ticket = self.executor.start(self._order(live, Path(folder)))
         except CannotRun as error:
             fault = Fault("UnsupportedByDevbox", str(error), "user", recoverable=False)
@@ -362,14 +362,24 @@ class Dispatcher:
 
     def _end_children(self, live: Live, at: float) -> None:
         """What a parent leaves running when it succeeds goes on, as a part of the action above; else it is ended."""
+        if live.owned == 0:  # nearly all: what follows looks at every action of the run
+            return
         handed_over = live.state.phase is ActionPhase.SUCCEEDED and live.owner in live.run.live
         for child in [one for one in live.run.live.values() if one.owner == live.name]:
             if handed_over:
-                child.owner = live.owner
+                self._give(child, live.owner)
             else:
                 self.apply(
                     child, Aborted(at, live.state.reason or f"action {live.name}, which it belongs to, has ended")
                 )
+
+    @staticmethod
+    def _give(live: Live, owner: str) -> None:
+        """Let ``live`` belong to another action, or to none if there is no such."""
+        live.owner = owner
+        above = live.run.live.get(owner)
+        if above is not None:
+            above.owned += 1
 
     def _break(self, written: "asyncio.Future[None]") -> None:
         if self._stopped or self.broken.done() or written.cancelled():
@@ -398,6 +408,9 @@ class Dispatcher:
         parent = run.live.get(live.parent)
         if parent is not None:
             self._count_child(parent, -1)
+        owner = run.live.get(live.owner)
+        if owner is not None:
+            owner.owned -= 1
         if not run.live:
             self.runs.pop(run.id, None)
             self._by_name.pop((run.project, run.domain, run.name), None)

@@ -35,13 +35,3 @@ async def write_document(uri: str, data: bytes) -> None:
     from flyte.storage._transfer import put_stream
 
     await put_stream(data, to_path=uri)
-
-
-def make_folder(uri: str) -> None:
-    """Make the folder that attempts are to write in, if it is one of this machine.
-
-    Ours makes it by itself; the runtime of the published SDK expects to find it, as if this were an object store.
-    """
-    at = locate(uri)
-    if at.kind == "local":
-        Path(at.key).mkdir(parents=True, exist_ok=True)

@@ -75,6 +75,8 @@ class Live:
     holds_reservation: bool = False
     owner: str = ""
     """The nearest action above it that has not ended, which it ends with; its parent, until that has succeeded."""
+    owned: int = 0
+    """How many that have not ended belong to it."""
 
 
 def error_of(fault: Fault | None, at: float | None = None) -> ExecutionError | None:
