@@ -100,7 +100,9 @@ def planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
     host, port = server.get_host_and_port()
     store = {
         "FLYTE_AWS_ENDPOINT": f"http://{host}:{port}",
-        **{"FLYTE_AWS_ACCESS_KEY_ID": "test", "FLYTE_AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"},
+        "FLYTE_AWS_ACCESS_KEY_ID": "test",
+        "FLYTE_AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
     }
 
     def plane(runtime: str) -> Plane:
