@@ -9,21 +9,20 @@ from typing import Annotated, Any
 import pandas as pd
 from flyteidl2.core.literals_pb2 import StructuredDataset, StructuredDatasetMetadata
 
-import flyte
-from flyte.io import DataFrame, DataFrameDecoder, DataFrameEncoder, DataFrameTransformerEngine, File
+import flyte.storage
+from flyte.io import DataFrame, DataFrameDecoder, DataFrameEncoder, DataFrameTransformerEngine
 
 
 class CsvEncoder(DataFrameEncoder[pd.DataFrame]):
     async def encode(self, dataframe: DataFrame, structured_dataset_type: Any) -> StructuredDataset:
-        async with (file := File.new_remote("frame.csv")).open("wb") as target:  # below the run's raw data, wherever
-            await target.write(dataframe.val.to_csv(index=False).encode())
-        return StructuredDataset(uri=file.path, metadata=StructuredDatasetMetadata())
+        uri = await flyte.storage.put_stream(dataframe.val.to_csv(index=False).encode(), name="frame.csv")
+        return StructuredDataset(uri=uri, metadata=StructuredDatasetMetadata())
 
 
 class CsvDecoder(DataFrameDecoder[pd.DataFrame]):
     async def decode(self, flyte_value: StructuredDataset, current_task_metadata: Any) -> pd.DataFrame:
-        print("reading", flyte_value.uri.rpartition("/")[2])
-        return pd.read_csv(await File.from_existing_remote(flyte_value.uri).download())
+        print("reading", flyte_value.uri.rpartition("/")[2])  # from below the run's raw data, wherever that is
+        return pd.read_csv(await flyte.storage.get(flyte_value.uri))
 
 
 DataFrameTransformerEngine.register(CsvEncoder(pd.DataFrame, supported_format="csv"))

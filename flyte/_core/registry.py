@@ -30,6 +30,11 @@ class Registry(Generic[K, V]):
                 raise ValueError(f"another {self._what} is already registered for {key!r}: {present!r}")
             self._entries[key] = value
 
+    def replace(self, key: K, value: V) -> None:
+        """Put another plugin in the place of the one that is registered for ``key``."""
+        with self._lock:
+            self._entries[key] = value
+
     def find(self, key: K) -> V | None:
         """The plugin registered for ``key``, or None."""
         return self._entries.get(key)

@@ -1,4 +1,5 @@
-"""Files and objects by URI: local files, S3, Google Cloud Storage, Azure and memory behind one seam.
+"""Files and objects by URI: local files, S3, Google Cloud Storage, Azure and memory behind one seam, and whatever
+:func:`register_store` adds.
 
 A face: names are resolved on first use. The clouds need ``pip install 'flyte[storage]'``.
 """
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from flyte.storage._config import Storage as Storage
     from flyte.storage._fsspec import get_configured_fsspec_kwargs as get_configured_fsspec_kwargs
     from flyte.storage._fsspec import get_underlying_filesystem as get_underlying_filesystem
+    from flyte.storage._store import ObjectInfo as ObjectInfo
+    from flyte.storage._store import ObjectStore as ObjectStore
+    from flyte.storage._store import register_store as register_store
     from flyte.storage._streams import AsyncReadableFile as AsyncReadableFile
     from flyte.storage._streams import AsyncWritableFile as AsyncWritableFile
     from flyte.storage._transfer import exists as exists
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from flyte.storage._transfer import open as open
     from flyte.storage._transfer import put as put
     from flyte.storage._transfer import put_stream as put_stream
+    from flyte.storage._uri import Location as Location
     from flyte.storage._uri import is_remote as is_remote
     from flyte.storage._uri import join as join
 
@@ -34,6 +39,9 @@ _TABLE = {
     "AsyncReadableFile": "flyte.storage._streams",
     "AsyncWritableFile": "flyte.storage._streams",
     "GCS": "flyte.storage._config",
+    "Location": "flyte.storage._uri",
+    "ObjectInfo": "flyte.storage._store",
+    "ObjectStore": "flyte.storage._store",
     "S3": "flyte.storage._config",
     "Storage": "flyte.storage._config",
     "checksum": "flyte.storage._checksum",
@@ -50,6 +58,7 @@ _TABLE = {
     "open": "flyte.storage._transfer",
     "put": "flyte.storage._transfer",
     "put_stream": "flyte.storage._transfer",
+    "register_store": "flyte.storage._store",
 }
 
 __getattr__, __dir__ = lazy_face(__name__, _TABLE)
@@ -59,6 +68,9 @@ __all__ = [
     "AsyncReadableFile",
     "AsyncWritableFile",
     "GCS",
+    "Location",
+    "ObjectInfo",
+    "ObjectStore",
     "S3",
     "Storage",
     "checksum",
@@ -75,4 +87,5 @@ __all__ = [
     "open",
     "put",
     "put_stream",
+    "register_store",
 ]

@@ -6,7 +6,7 @@ Needs the package ``fsspec``, which nothing else here uses; it is imported when 
 from typing import Any
 
 from flyte.storage._clouds import options_for, settings_for
-from flyte.storage._uri import CLOUDS, SCHEMES
+from flyte.storage._uri import CLOUDS, SCHEMES, Kind, known_schemes
 
 _TIMEOUT_STALLS = 4
 """A request of fsspec reads or writes as much as its caller likes, so it gets more time than one of ours."""
@@ -22,16 +22,14 @@ def get_underlying_filesystem(
     :param path: a path or URI.
     :param kwargs: handed on to the file system's class.
     :raises ImportError: fsspec, or for a cloud obstore, is not installed.
-    :raises ValueError: neither protocol nor path, or an unknown scheme.
+    :raises ValueError: neither protocol nor path, an unknown scheme, or one of a registered store.
     """
     if protocol is None:
         if path is None:
             raise ValueError("get_underlying_filesystem() needs protocol= or path=")
         scheme, separator, _ = path.partition("://")
         protocol = scheme if separator else "file"
-    if protocol.lower() not in SCHEMES:
-        raise ValueError(f"protocol={protocol!r} is not one of {', '.join(sorted(SCHEMES))}")
-    kind = SCHEMES[protocol.lower()]
+    kind = _kind_of(protocol)
     wrapper = _wrapper()
     if kind not in CLOUDS:
         return wrapper.fsspec.filesystem("file" if kind == "local" else "memory", **kwargs)
@@ -48,9 +46,7 @@ def get_configured_fsspec_kwargs(protocol: str | None = None, anonymous: bool = 
     """
     if protocol is None:
         return {}
-    if protocol.lower() not in SCHEMES:
-        raise ValueError(f"protocol={protocol!r} is not one of {', '.join(sorted(SCHEMES))}")
-    kind = SCHEMES[protocol.lower()]
+    kind = _kind_of(protocol)
     if kind not in CLOUDS:
         return {}
     settings = settings_for(kind)
@@ -59,6 +55,14 @@ def get_configured_fsspec_kwargs(protocol: str | None = None, anonymous: bool = 
     if anonymous:
         config["skip_signature"] = True
     return {"retry_config": retry, "client_options": client, **({"config": config} if config else {})}
+
+
+def _kind_of(protocol: str) -> Kind:
+    kind = SCHEMES.get(protocol.lower())
+    if kind is None:
+        why = "" if protocol.lower() not in known_schemes() else "; a registered store is no file system of fsspec"
+        raise ValueError(f"protocol={protocol!r} is not one of {', '.join(sorted(SCHEMES))}{why}")
+    return kind
 
 
 def _wrapper() -> Any:

@@ -1,14 +1,15 @@
 """The seam of the room: what a store must do, and which one serves a URI.
 
 A store moves bytes between a key and an iterator of chunks. It knows nothing of folders on this machine, of File and
-Dir, or of tasks. Adding one: a class of this form, its scheme in ``_uri``, a line in :func:`store_for`.
+Dir, or of tasks. Adding one: a class of this form, and :func:`register_store`, or an entry point.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
-from flyte.storage._uri import Location
+from flyte.storage import _registry
+from flyte.storage._uri import SCHEMES, Location
 
 CHUNK_BYTES = 8 * 1024 * 1024
 """How much is moved at once; with :data:`CONCURRENCY` this bounds the memory of a transfer to 32 MiB."""
@@ -33,7 +34,11 @@ class ObjectInfo:
 
 
 class ObjectStore(Protocol):
-    """Objects under keys. Every error is one of Python's own and names the URI (see ``_failures``)."""
+    """Objects under keys: what serves the URIs of one scheme.
+
+    ``at.root`` and ``at.key`` are the two parts of ``scheme://root/key``. Every error is one of Python's own and names
+    ``at.uri``. Calls come from several event loops and threads of a process, and side by side.
+    """
 
     async def stat(self, at: Location) -> ObjectInfo | None:
         """What is known of an object; None when there is none."""
@@ -63,10 +68,25 @@ class ObjectStore(Protocol):
         ...
 
 
+def register_store(scheme: str, store: ObjectStore | Callable[[], ObjectStore]) -> None:
+    """Let a store serve all URIs of a scheme: in ``flyte.storage``, for File, Dir and frames, and as raw-data path.
+
+    Each process in which such a URI is used registers it: at the top of a task's module, or by an entry point of the
+    group ``flyte.plugins.storage`` in an installed package, which has the scheme's name and gives what ``store`` takes.
+
+    :param scheme: what stands before ``://``, in lower case.
+    :param store: the store, or a class or function that makes it on first use.
+    :raises ValueError: it is no scheme, or another store has it.
+    :raises TypeError: it lacks a method of :class:`ObjectStore`.
+    """
+    _registry.add(scheme, store, SCHEMES)
+
+
 def store_for(at: Location) -> ObjectStore:
     """The store that serves a location.
 
     :raises ImportError: the package for its cloud is not installed.
+    :raises TypeError: what was registered for its scheme makes no store.
     """
     if at.kind == "local":
         from flyte.storage._local import LOCAL
@@ -76,6 +96,8 @@ def store_for(at: Location) -> ObjectStore:
         from flyte.storage._memory import MEMORY
 
         return MEMORY
+    if at.kind == "registered":
+        return cast(ObjectStore, _registry.find(at.uri.partition("://")[0].lower()))
     from flyte.storage._clouds import cloud_store
 
     return cloud_store(at)

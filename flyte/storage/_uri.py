@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote
 
-Kind = Literal["local", "memory", "s3", "gs", "azure"]
+from flyte.storage import _registry
+
+Kind = Literal["local", "memory", "s3", "gs", "azure", "registered"]
 
 SCHEMES: dict[str, Kind] = {
     "file": "local",
@@ -22,7 +24,7 @@ SCHEMES: dict[str, Kind] = {
     "abfss": "azure",
     "az": "azure",
 }
-"""Every scheme that is known, and the kind of store that serves it."""
+"""Every scheme that comes with flyte, and the kind of store that serves it."""
 
 CLOUDS: frozenset[Kind] = frozenset({"s3", "gs", "azure"})
 """Kinds of store that are reached over a network."""
@@ -34,7 +36,8 @@ class Location:
 
     :param uri: the address as it was given, for messages.
     :param kind: the kind of store.
-    :param root: bucket or container; empty for files and memory.
+    :param root: bucket or container; empty for files and memory. Of a store that others bring, what stands before the
+        first slash.
     :param key: path in the store; for files the path on this machine.
     """
 
@@ -59,9 +62,13 @@ def locate(uri: str | os.PathLike[str]) -> Location:
         return Location(text, "local", "", text)
     kind = SCHEMES.get(scheme.lower())
     if kind is None:
-        raise ValueError(
-            f"{text!r}: unknown scheme {scheme!r}; known are {', '.join(sorted(SCHEMES))}, and plain paths"
-        )
+        if not _registry.is_known(scheme.lower()):
+            raise ValueError(
+                f"{text!r}: unknown scheme {scheme!r}; known are {', '.join(known_schemes())}, and plain paths; "
+                "flyte.storage.register_store() adds one"
+            )
+        root, _, key = rest.partition("/")
+        return Location(text, "registered", root, key.strip("/"))
     if kind == "local":
         path = unquote(rest.removeprefix("localhost"))
         if not path.startswith("/") or "\0" in path:
@@ -73,6 +80,11 @@ def locate(uri: str | os.PathLike[str]) -> Location:
     if not root:
         raise ValueError(f"{text!r} names no bucket or container; write {scheme}://bucket/path")
     return Location(text, kind, root, key.strip("/"))
+
+
+def known_schemes() -> list[str]:
+    """Every scheme that a URI may have."""
+    return sorted({*SCHEMES, *_registry.names()})
 
 
 def is_remote(path: pathlib.Path | str) -> bool:

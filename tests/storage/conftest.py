@@ -1,16 +1,18 @@
-"""The stores that the contract runs over: a folder, memory, and S3 as a server of its own on loopback; Azure and Google
-Cloud Storage where their servers are installed."""
+"""The stores that the contract runs over: a folder, memory, S3 and Google Cloud Storage as a server on loopback,
+the store that an example registers, and Azure where its server is installed."""
 
+import importlib.util
 import secrets
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from flyte.storage import S3
+from flyte.storage import S3, ObjectStore
 from flyte.storage._config import configured
 from tests.storage import azure_server
 
@@ -49,7 +51,18 @@ def gs_environment(s3_endpoint: str) -> dict[str, str]:
     return {"STORAGE_EMULATOR_HOST": s3_endpoint}
 
 
-PLACES = ["local", "file", "memory", "s3", "gs", *(["azure"] if azure_server.installed() else [])]
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "own_store.py"
+PLACES = ["local", "file", "memory", "s3", "gs", "shelf", *(["azure"] if azure_server.installed() else [])]
+
+
+@pytest.fixture(scope="session")
+def shelf() -> type[ObjectStore]:
+    """The store of the example, which registers it."""
+    spec = importlib.util.spec_from_file_location("own_store", EXAMPLE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return cast(type[ObjectStore], module.Shelf)
 
 
 @pytest.fixture(params=PLACES)
@@ -62,6 +75,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         return f"file://{tmp_path}/store"
     if kind == "memory":
         return f"memory://{secrets.token_hex(6)}"
+    if kind == "shelf":
+        request.getfixturevalue("shelf")
+        return f"shelf://{secrets.token_hex(6)}/some"
     if kind == "s3":
         return str(request.getfixturevalue("s3"))
     for name, value in request.getfixturevalue(f"{kind}_environment").items():
