@@ -1,5 +1,6 @@
 """What only files of this machine have: permissions, links, names that are left out."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flyte import storage
+from flyte.storage import _local
 from flyte.storage._local import PART
 from flyte.storage._transfer import list_objects
 
@@ -127,3 +129,39 @@ async def test_arguments_that_cannot_be(tmp_path):
         await storage.put_stream(b"", name="a", to_path="b")
     with pytest.raises(ValueError, match="lead outside"):
         await storage.put_stream(b"", name="../a")
+
+
+async def test_a_large_file_is_read_whole(tmp_path):
+    content = os.urandom(1 << 20) * 33 + b"end"
+    (tmp_path / "large").write_bytes(content)
+    async with await storage.open(str(tmp_path / "large")) as file:
+        assert await file.read(10) == content[:10]
+        assert await file.read() == content[10:]
+        assert await file.read() == b""
+        await file.seek(-20 * 1024 * 1024, 2)
+        assert await file.read() == content[-20 * 1024 * 1024 :]
+
+
+@pytest.mark.parametrize("kept", [30 << 20, 5 << 20, 0])
+async def test_a_large_file_that_shrinks_while_it_is_read_ends_there(tmp_path, monkeypatch, kept):
+    content = os.urandom(1 << 20) * 40
+    (tmp_path / "large").write_bytes(content)
+    fill = _local._fill
+
+    def shrinks(*args):
+        os.truncate(tmp_path / "large", kept)
+        return fill(*args)
+
+    monkeypatch.setattr(_local, "_fill", shrinks)
+    async with await storage.open(str(tmp_path / "large")) as file:
+        assert await file.read() == content[:kept]
+
+
+async def test_a_large_read_is_cancelled(tmp_path):
+    (tmp_path / "large").write_bytes(bytes(40 << 20))
+    async with await storage.open(str(tmp_path / "large")) as file:
+        reading = asyncio.ensure_future(file.read())
+        await asyncio.sleep(0.002)
+        reading.cancel()
+        (outcome,) = await asyncio.wait_for(asyncio.gather(reading, return_exceptions=True), 10)
+        assert isinstance(outcome, asyncio.CancelledError) or outcome == bytes(40 << 20)
