@@ -19,6 +19,8 @@ nox.options.reuse_existing_virtualenvs = True
 ROOT = Path(__file__).parent
 # The release that the benchmarks compare with.
 PEER = "flyte==2.12.1"
+# What the large values of S5 are made with, on both sides.
+PAYLOADS = ("numpy", "pandas", "pyarrow")
 
 
 def installed(*distributions: str) -> bool:
@@ -99,12 +101,12 @@ def benchmarks(session: nox.Session) -> None:
 
     Arguments go to the harness: `nox -s benchmarks -- --reps 9 --scenario S1:1000`.
     """
-    session.install("-q", ".")
+    session.install("-q", ".", *PAYLOADS)
     peer = Path(session.virtualenv.location).absolute().with_name("benchmarks-peer")
     peer_python = peer / "bin" / "python"
     if not peer_python.exists():
         run(session, sys.executable, "-m", "venv", peer)
-    run(session, peer_python, "-m", "pip", "install", "-q", PEER, "pydantic")
+    run(session, peer_python, "-m", "pip", "install", "-q", PEER, "pydantic", *PAYLOADS)
     ours = Path(session.bin).absolute() / "python"
     run(session, ours, "tests/benchmarks/compare.py", "--ours", ours, "--peer", peer_python, *session.posargs)
 

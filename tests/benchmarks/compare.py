@@ -33,11 +33,13 @@ class Target:
     :param at_most: a larger share fails the run.
     :param aim: what we would like; missing it is only marked.
     :param or_seconds: this few seconds satisfy ``at_most`` too, whatever the share.
+    :param memory_at_most: the growth of memory as a share of the published package's; a larger share fails the run.
     """
 
     at_most: float
     aim: float | None = None
     or_seconds: float = 0.0
+    memory_at_most: float | None = None
 
 
 CHILD = Target(1 / 15, aim=1 / 20)
@@ -53,6 +55,12 @@ TARGETS = {
     "S3:10": CHILD,
     "S4_dataclass:1000": STRUCTURED_CHILD,
     "S4_pydantic:1000": STRUCTURED_CHILD,
+    # n MB through five tasks, one after another.
+    "S5_bytes:100": Target(1 / 5, memory_at_most=1 / 2),
+    "S5_numpy:80": Target(1 / 8, memory_at_most=1 / 2),
+    "S5_pandas:80": Target(1 / 2, memory_at_most=1 / 2),
+    "S5_flyteframe:80": Target(1 / 2, memory_at_most=1 / 2),
+    "S5_file:100": Target(1.0),
     "S6:200": Target(1 / 20),
     "S6_aio:200": Target(1 / 20),
     "S7:1000": Target(1 / 10),
@@ -80,6 +88,11 @@ MOST_BEND = 1.25
 
 # How much longer the same may take when it is remembered.
 KEPT = {"S1_kept:10000": ("S1:10000", 3.0)}
+
+# At most so long until a process that recovers 10,000 finished actions runs the first unfinished one.
+MOST_SECONDS_TO_UNFINISHED = 2.0
+# How much faster two workers are than one; or nearly as much as bare processes, where the machine gives less.
+LEAST_SPEEDUP, LEAST_OF_BARE = 1.8, 0.95
 
 HELLO = """\
 import asyncio
@@ -226,6 +239,11 @@ def asyncio_commands(python: Path) -> dict[str, Command]:
 
 # What bare asyncio has no equal of.
 NOT_IN_ASYNCIO = {
+    "S5_bytes",
+    "S5_numpy",
+    "S5_pandas",
+    "S5_flyteframe",
+    "S5_file",
     "S7",
     "S7_fill",
     "S10_kept",
@@ -319,17 +337,24 @@ def row(scenario: str, cells: dict[str, Cell]) -> tuple[list[str], bool]:
     )
     if target and target.or_seconds:
         asked += f" or {duration(target.or_seconds)}"
+    if target and target.memory_at_most:
+        asked += f", memory {share(target.memory_at_most)}"
     times = [duration(c.seconds) if c and not c.failure else ("failed" if c else "") for c in map(cells.get, LABELS)]
     growth = [kilobytes(c.kb_per_item) if c and not c.failure else "" for c in map(cells.get, LABELS)]
     if ours.failure or peer.failure:
         return [scenario, *times, "", *growth, asked, "FAILED"], False
     value = ratio(ours, peer)
     verdict, met = judge(target, value, ours.seconds)
+    if target and target.memory_at_most and met:
+        grown, peers = ours.kb_per_item, peer.kb_per_item
+        if grown is not None and peers and grown > peers * target.memory_at_most:
+            verdict, met = f"MISSED: memory {share(grown / peers)}", False
     return [scenario, *times, share(value), *growth, asked, verdict], met
 
 
 LABELS = ("ours", "peer", "asyncio")
 HEAD = ["scenario", "ours", "peer", "asyncio", "ours/peer", "KB/item", "peer", "asyncio", "at most", ""]
+PROCESSES_HEAD = ["whole processes of ours", "", "asked", ""]
 JOURNAL_HEAD = ["remembered", "with", "without", "with/without", "at most", ""]
 MEMORY_HEAD = ["gathered children", "ours KB each", "asyncio KB each", "at most", ""]
 
@@ -379,6 +404,38 @@ def journal(systems: list[System], reps: int, timeout_s: float, log: Any) -> tup
     return rows, met
 
 
+def processes(ours: System, reps: int, timeout_s: float) -> tuple[list[list[str]], bool]:
+    """Recovery of 10,000 finished actions, and CPU-bound tasks on two workers beside two bare processes."""
+    rows, met = [], True
+    asked = f"at most {MOST_SECONDS_TO_UNFINISHED:g} s"
+    try:
+        for shape, seconds in script(ours, "measure_recovery.py", reps, timeout_s).items():
+            ok = median(seconds) <= MOST_SECONDS_TO_UNFINISHED
+            met = met and ok
+            name = f"recovering 10,000 {shape} actions, to the first unfinished one"
+            rows.append([name, duration(median(seconds)), asked, "met" if ok else "MISSED"])
+        sped = script(ours, "workers.py", reps, timeout_s)
+    except Failed as e:
+        return [*rows, ["recovery and workers", "", "", f"FAILED: {e}"]], False
+    ok = sped["speedup"] >= min(LEAST_SPEEDUP, LEAST_OF_BARE * sped["bare"])
+    asked = f"{LEAST_SPEEDUP:g} times, or {LEAST_OF_BARE:g} of bare processes, which are {sped['bare']:.2f} times"
+    name = "8 CPU-bound tasks on 2 workers, as fast as on 1"
+    rows.append([name, f"{sped['speedup']:.2f} times", asked, "met" if ok else "MISSED"])
+    return rows, met and ok
+
+
+def script(ours: System, name: str, reps: int, timeout_s: float) -> dict[str, Any]:
+    """What a program of this folder prints as JSON."""
+    with empty_home() as (work, environment):
+        argv = [str(ours.python), str(HERE / name), "--json", "--reps", str(reps)]
+        # Also when its own target is missed it has measured, and says so by its exit code.
+        code, out, err = finish(argv, work, environment, timeout_s * reps)
+    if not out.strip():
+        raise Failed(f"{name}: exit code {code}: {last_line(err)}")
+    measured: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
+    return measured
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ours", type=Path, required=True, help="interpreter of an environment with this checkout")
@@ -389,6 +446,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--no-memory", action="store_true", help="leave out the growth of memory up to 100,000 children"
     )
+    parser.add_argument("--no-processes", action="store_true", help="leave out recovery and workers")
     parser.add_argument("--no-journal", action="store_true", help="leave out what remembering runs costs")
     parser.add_argument("--no-gate", action="store_true", help="only print: exit code 0 also when a target is missed")
     parser.add_argument("--out", type=Path, help="append every run as a line of JSON to this file")
@@ -430,6 +488,11 @@ def main() -> int:
             met = met and ok
             print()
             print_table(JOURNAL_HEAD, journal_rows)
+        if not a.no_processes:
+            process_rows, ok = processes(systems[0], a.reps, a.timeout)
+            met = met and ok
+            print()
+            print_table(PROCESSES_HEAD, process_rows)
         if not a.no_memory:
             memory_rows, ok = memory(systems, min(a.reps, 3), a.timeout, log)
             met = met and ok

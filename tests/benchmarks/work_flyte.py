@@ -226,6 +226,58 @@ def cache_hits(n: int) -> Work:
     return Work(hit, lambda n: n * (n + 1) // 2)
 
 
+def through_tasks(prepare: Any, task: Any, expected: Any) -> Work:
+    """n MB through five tasks, one after another; one item, so that the growth is that of the whole chain."""
+
+    def run_one(mb: int) -> Any:
+        return run(task, **prepare(mb))
+
+    return Work(run_one, expected, warm=1, items=lambda _: 1)
+
+
+@scenario("S5_bytes")
+def large_bytes(n: int) -> Work:
+    import payload_large as large
+
+    return through_tasks(lambda mb: {"mb": mb}, large.chain_bytes, lambda mb: mb * large.MB)
+
+
+@scenario("S5_numpy")
+def large_array(n: int) -> Work:
+    """A numpy array; neither package has a type for it, so both pickle it."""
+    import payload_large as large
+
+    large.numbers(n)
+    return through_tasks(lambda mb: {"mb": mb}, large.chain_numpy, lambda mb: large.checksum(large.numbers(mb)))
+
+
+@scenario("S5_pandas")
+def large_frame(n: int) -> Work:
+    """A data frame of pandas as it is."""
+    import payload_large as large
+
+    large.frame(n)
+    return through_tasks(lambda mb: {"mb": mb}, large.chain_pandas, lambda mb: large.checksum(large.numbers(mb)))
+
+
+@scenario("S5_flyteframe")
+def large_flyteframe(n: int) -> Work:
+    """The same through flyte.io.DataFrame, which each task opens and makes anew."""
+    import payload_large as large
+
+    large.frame(n)
+    return through_tasks(lambda mb: {"mb": mb}, large.chain_flyteframe, lambda mb: large.checksum(large.numbers(mb)))
+
+
+@scenario("S5_file")
+def large_file(n: int) -> Work:
+    """A flyte.io.File that each task reads whole."""
+    import payload_large as large
+
+    large.file(n)
+    return through_tasks(lambda mb: {"path": large.file(mb)}, large.chain_file, lambda mb: mb * large.MB * large.PASSES)
+
+
 def there_and_back(values: list[Any], annotation: Any) -> list[Any]:
     """Each value to a literal and back, as somebody does who uses the type engine directly."""
     from flyte.types import TypeEngine

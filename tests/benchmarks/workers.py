@@ -10,6 +10,7 @@ target is missed.
 
 import argparse
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -26,6 +27,8 @@ STEPS = 3_000_000
 CALLS = 300
 
 LEAST_SPEEDUP = 1.8
+# On a machine that others use too, bare processes do not get to 1.8 either; then workers must come this near to them.
+LEAST_OF_BARE = 0.95
 AIM_CALL_MS = 1.0
 AIM_START_MS = 300.0
 
@@ -112,6 +115,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reps", type=int, default=5)
     parser.add_argument("--no-gate", action="store_true", help="measure only")
+    parser.add_argument("--json", action="store_true", help="print the two speed-ups as JSON and measure nothing else")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         os.environ["FLYTE_HOME"] = home
@@ -124,6 +128,9 @@ def main() -> int:
             here.append(burned(None)[0])
             bare.append(plainly(1) / plainly(2))
         speedup = median(a / b for a, b in zip(one, two, strict=True))
+        if options.json:
+            print(json.dumps({"speedup": speedup, "bare": median(bare)}))
+            return 0
         calls = [(called(2), called(None)) for _ in range(options.reps)]
         starts = [asyncio.run(started_ms()) for _ in range(options.reps)]
     call_ms, here_ms = median(c for c, _ in calls), median(h for _, h in calls)
@@ -135,8 +142,7 @@ def main() -> int:
     print(f"a warm call: {call_ms:.3f} ms in a worker, {here_ms:.3f} ms in one process   (aim {AIM_CALL_MS} ms)")
     print(f"a worker is ready {start_ms:.0f} ms after its start   (aim {AIM_START_MS:.0f} ms)")
     print(f"on 2 workers {median(together):.2f} bodies ran at once, from the first to the last")
-    # On a machine that others use too, nothing gets to 1.8: then no worker may ever have waited for work.
-    missed = speedup < LEAST_SPEEDUP and median(together) < LEAST_SPEEDUP
+    missed = speedup < min(LEAST_SPEEDUP, LEAST_OF_BARE * median(bare))
     if missed:
         print("MISSED: the speed-up")
     return int(missed and not options.no_gate)
