@@ -25,16 +25,20 @@ def start_devbox(
     no_token: bool = typer.Option(
         False, "--no-token", help="Serve every process of this machine; the published SDK can show no token."
     ),
+    warm: bool = typer.Option(
+        True, "--warm/--no-warm", help="Fork attempts from a process that has loaded the SDK, or start each anew."
+    ),
     output: str = _OUTPUT,
 ) -> None:
     """Start the control plane of this machine: it runs tasks as processes, without containers.
 
-    Its token lies in the state folder, readable by you alone, where the client finds it by itself.
+    Its token lies in the state folder, readable by you alone, where the client finds it by itself. An attempt that is
+    forked begins sooner, but all forks have the seed of hash() and the command that ps shows in common: --no-warm.
     """
     from flyte.devbox._lifecycle import DevboxError, start
 
     try:
-        found, started = start(port=port, places=places, no_token=no_token)
+        found, started = start(port=port, places=places, no_token=no_token, warm=warm)
     except DevboxError as error:
         raise _failed(error) from None
     if wants_json(ctx):
@@ -72,6 +76,7 @@ def get_devbox(ctx: typer.Context, output: str = _OUTPUT) -> None:
         "process": str(found.pid),
         "started": since,
         "version": found.version,
+        "attempts": "forked from a warm process" if found.warm else "started as new processes",
         "folder": str(found.folder),
     }
     for name, value in rows.items():
@@ -116,6 +121,7 @@ def _print_json(found: "Standing") -> None:
         "pid": found.pid,
         "started_at": found.started_at,
         "version": found.version or None,
+        "warm": found.warm,
         "folder": str(found.folder),
     }
     print(json_text(document), flush=True)

@@ -13,12 +13,15 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=0, help="where to listen on 127.0.0.1 (default: where it last did)")
     parser.add_argument("--places", type=int, default=0, help="how many attempts may work at the same time")
     parser.add_argument("--no-token", action="store_true", help="serve whoever asks on this machine")
+    parser.add_argument("--no-warm", action="store_true", help="start each attempt as a new process, never by a fork")
     said = parser.parse_args()
     log.configure()
     from ._plane import AlreadyRunning, Devbox, serve
 
     try:
-        asyncio.run(serve(Devbox(port=said.port, places=said.places or None, guarded=not said.no_token)))
+        asyncio.run(
+            serve(Devbox(port=said.port, places=said.places or None, guarded=not said.no_token, warm=not said.no_warm))
+        )
     except (AlreadyRunning, RuntimeError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -282,7 +282,7 @@ class Dispatcher:
         if await read_document(f"{prefix}/outputs.pb") is not None:
             return Succeeded(time.time(), number, prefix)
         if code is None:
-            fault = Fault("Interrupted", "the process of the attempt ended while no devbox ran", "system")
+            fault = Fault("Interrupted", "the process of the attempt ended, and nobody saw how", "system")
         elif code in _KILLED:
             fault = Fault("Interrupted", f"the process of the attempt was ended by {_KILLED[code]}", "system")
         elif code == 0:

@@ -33,6 +33,7 @@ class Standing:
     :param started_at: seconds since the epoch.
     :param version: of flyte, as it runs.
     :param http_endpoint: where it speaks the Connect protocol, as the published SDK does.
+    :param warm: attempts are forked from a process that is loaded already.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class Standing:
     started_at: float | None = None
     version: str = ""
     http_endpoint: str = ""
+    warm: bool = False
 
 
 def devbox_dir() -> Path:
@@ -82,6 +84,7 @@ def standing(folder: Path | None = None) -> Standing:
         float(said["started_at"]) if running and "started_at" in said else None,
         str(said.get("version", "")),
         f"http://127.0.0.1:{said['http_port']}" if "http_port" in said else "",
+        running and bool(said.get("warm")),
     )
 
 
@@ -96,13 +99,14 @@ def _is_running(folder: Path) -> bool:
 
 
 def start(
-    folder: Path | None = None, *, port: int = 0, places: int = 0, no_token: bool = False
+    folder: Path | None = None, *, port: int = 0, places: int = 0, no_token: bool = False, warm: bool = True
 ) -> tuple[Standing, bool]:
     """Start the user's devbox as a process of its own, and wait until it answers; whether it was started now.
 
     :param port: where to listen on 127.0.0.1; 0 for where it last did.
     :param places: how many attempts may work at the same time; 0 for twice the processors.
     :param no_token: serve every process of this machine, whatever it shows.
+    :param warm: fork attempts from a process that is loaded already, rather than start each as a new one.
     :raises DevboxError: it ended, or was not ready within 30 s; its log says why.
     """
     folder = folder or devbox_dir()
@@ -112,6 +116,7 @@ def start(
     log = folder / "devbox.log"
     words = [*(("--port", str(port)) if port else ()), *(("--places", str(places)) if places else ())]
     words += ["--no-token"] if no_token else []
+    words += [] if warm else ["--no-warm"]
     with log.open("ab") as out:
         begins = out.tell()
         process = subprocess.Popen(

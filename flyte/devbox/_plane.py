@@ -52,6 +52,7 @@ from ._store import Store
 from ._watch import Changes
 from .executors.executor import Executor
 from .executors.process import ProcessExecutor
+from .executors.zygote import is_possible
 
 _STATUSES = {
     Code.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
@@ -161,6 +162,7 @@ class Devbox:
 
     :param folder: where everything of it is, a folder ``devbox`` in a state folder; in the user's if not given.
     :param executor: runs attempts; processes of this machine if not given.
+    :param warm: fork these processes from one that is loaded already; not for an executor that is given.
     :param places: how many attempts may work at the same time; twice the processors, at least 4, if not given.
     :param port: where to listen; where it last did if that is free, else anywhere, if not given.
     :param clock: when triggers fire; the machine's own if not given.
@@ -177,10 +179,12 @@ class Devbox:
         port: int = 0,
         clock: Clock | None = None,
         guarded: bool = True,
+        warm: bool = True,
     ) -> None:
         self.folder = (folder or home_dir() / "devbox").resolve()
         self.endpoint = ""
-        self._executor = executor or ProcessExecutor()
+        self._executor = executor or ProcessExecutor(warm=warm)
+        self._warm = warm and executor is None and is_possible()
         self._places = places or max(4, 2 * (os.cpu_count() or 1))
         self._port = port
         self._clock = clock or SystemClock()
@@ -196,6 +200,7 @@ class Devbox:
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._take_lock()
+        await self._executor.open()
         last = read_endpoint(self.folder) or {}
         self.store = Store(self.folder / "devbox.db")
         key = self.store.setting("signing_key", lambda: secrets.token_hex(32))
@@ -319,6 +324,7 @@ class Devbox:
             "token_file": str(self.folder / "token"),
             "pid": os.getpid(),
             "version": VERSION,
+            "warm": self._warm,
             "started_at": time.time(),
         }
         _write_private(self.folder / "endpoint.json", json.dumps(says, indent=1) + "\n")
@@ -340,6 +346,7 @@ class Devbox:
             if withdraw:
                 await self.dispatcher.withdraw()
             await self.dispatcher.close()
+        await self._executor.close()
         if hasattr(self, "store"):
             self.store.close()
         if self._lock >= 0:

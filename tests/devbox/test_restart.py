@@ -187,7 +187,7 @@ async def test_queued_actions_survive_a_kill(devbox, spec_of):
 async def test_a_stop_takes_attempts_back_without_a_failure(devbox, spec_of, tmp_path):
     devbox.start()
     async with connected(devbox.folder) as client:
-        run = await client.run(spec_of("sleeps", {"MARK": str(tmp_path / "mark")}), number(1))
+        run = await client.run(spec_of("sleeps", {"MARK": str(tmp_path / "mark")}), number(4))
         pid = int(wait_for(tmp_path / "mark"))
     devbox.stop()
     assert not Path(f"/proc/{pid}").exists()

@@ -33,6 +33,12 @@ class ManualClock:
 class NoExecutor:
     """Starts nothing that ends."""
 
+    async def open(self):
+        pass
+
+    async def close(self):
+        pass
+
     def start(self, order):
         return "1:none"
 

@@ -39,6 +39,14 @@ class CannotRun(Exception):
 class Executor(Protocol):
     """Runs attempts. An attempt outlives the devbox: its ticket is enough to find it again."""
 
+    async def open(self) -> None:
+        """Get ready; called on the event loop that all the rest is called on."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything; attempts go on."""
+        ...
+
     def start(self, order: Order) -> str:
         """Begin an attempt, and give its ticket.
 

@@ -1,7 +1,8 @@
 """Executor ``process``: each attempt is an ``a0`` process of this machine, in a process group of its own.
 
-Its ticket is the process id and the moment that the process was started, so that no other process which got the same
-id later is taken for it.
+An attempt is forked from a process that has loaded Python and the SDK already (see `zygote`); where that cannot be, it
+is started by itself. Its ticket is the process id and the moment that the process was started, so that no other process
+which got the same id later is taken for it.
 """
 
 import asyncio
@@ -10,10 +11,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from flyte._core.log import logger
+from flyte._core.zygote import ATTEMPT, Work
+
 from .executor import CannotRun, Order
+from .zygote import Fork, Zygote, is_possible
 
 _POLL_S = 0.1
 """How often a process is looked at where the system cannot tell that it has ended."""
@@ -24,19 +30,37 @@ _NOT_INHERITED = (
     *("FLYTE_INTERNAL_", "FLYTE_ATTEMPT_NUMBER", "RUN_NAME", "ACTION_NAME"),
 )
 _TICKET, _LOG = "ticket", "log.txt"
-_PROGRAMS = {"a0": ("-m", "flyte._runtime.entrypoint")}
+_PROGRAMS = {"a0": ("-m", ATTEMPT)}
+_ALWAYS = {"PYTHONUNBUFFERED": "1"}
+_REPORTED_WITHIN_S = 5.0
+"""How long a zygote may take to say how an attempt has ended."""
 
 
 class ProcessExecutor:
     """Runs attempts as processes.
 
     :param environ: what every attempt inherits; the environment of this process if not given.
+    :param warm: fork attempts from a process that is loaded already, where the system and the attempt allow it.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environ: Mapping[str, str] | None = None, *, warm: bool = True) -> None:
         given = os.environ if environ is None else environ
-        self._environ = {name: value for name, value in given.items() if not name.startswith(_NOT_INHERITED)}
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        kept = {name: value for name, value in given.items() if not name.startswith(_NOT_INHERITED)}
+        self._environ = {**kept, **_ALWAYS}
+        self._children: dict[str, subprocess.Popen[bytes] | Fork] = {}
+        self._warm = warm and is_possible()
+        self._zygote: Zygote | None = None
+
+    async def open(self) -> None:
+        """Start what attempts are forked from; until it is ready, attempts start by themselves."""
+        if self._warm:
+            self._zygote = Zygote(self._environ)
+
+    async def close(self) -> None:
+        """End what attempts are forked from."""
+        if self._zygote is not None:
+            await self._zygote.close()
+            self._zygote = None
 
     def start(self, order: Order) -> str:
         """Begin an attempt, and give its ticket.
@@ -51,20 +75,32 @@ class ProcessExecutor:
                 "this machine, without containers; run the task on a cluster, or call the program from a Python task"
             )
         order.work_dir.mkdir(parents=True, exist_ok=True)
+        environ = {**self._environ, **order.env}
+        tickets: list[str] = []
+
+        def begun(pid: int) -> None:
+            ticket = f"{pid}:{_started(pid)}"
+            (order.folder / _TICKET).write_text(ticket)
+            tickets.append(ticket)
+
+        child: subprocess.Popen[bytes] | Fork | None = None
         with order.log.open("ab") as log:
-            child = subprocess.Popen(
-                [sys.executable, *_PROGRAMS[program], *order.argv[1:]],
-                cwd=order.work_dir,
-                env={**self._environ, "PYTHONUNBUFFERED": "1", **order.env},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        ticket = f"{child.pid}:{_started(child.pid)}"
-        self._children[ticket] = child
-        (order.folder / _TICKET).write_text(ticket)
-        return ticket
+            if self._zygote is not None and self._zygote.suits(environ):
+                work = Work(order.argv[1:], environ, str(order.work_dir))
+                child = self._zygote.fork(work, log.fileno(), begun)
+            if child is None:
+                child = subprocess.Popen(
+                    [sys.executable, *_PROGRAMS[program], *order.argv[1:]],
+                    cwd=order.work_dir,
+                    env=environ,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+                begun(child.pid)
+        self._children[tickets[-1]] = child
+        return tickets[-1]
 
     def find(self, folder: Path) -> str | None:
         """The ticket of the process that was started in ``folder``; None if none was."""
@@ -89,12 +125,25 @@ class ProcessExecutor:
                 await _readable(descriptor)
             finally:
                 os.close(descriptor)
-        while (child.poll() is None) if child is not None else is_alive(ticket):  # noqa: ASYNC110 (nothing else tells)
-            await asyncio.sleep(_POLL_S if descriptor < 0 else 0.001)
+        await self._reaped(ticket, _POLL_S if descriptor < 0 else 0.001)
         self._children.pop(ticket, None)
         # What it started must not outlive it: nobody waits for that any more.
-        _signal_group(pid, signal.SIGKILL)
+        _end_left(ticket)
         return child.returncode if child is not None else None
+
+    async def _reaped(self, ticket: str, every_s: float) -> None:
+        """Wait until the exit code is known, or nobody can tell it."""
+        child = self._children.get(ticket)
+        ended_at: float | None = None
+        while child is None or child.poll() is None:
+            if (child is None or isinstance(child, Fork)) and not is_alive(ticket):
+                if child is None or child.is_lost:
+                    return
+                ended_at = time.monotonic() if ended_at is None else ended_at
+                if time.monotonic() - ended_at > _REPORTED_WITHIN_S:
+                    logger.warning("how process %d has ended was not told", child.pid)
+                    return
+            await asyncio.sleep(every_s)
 
     def is_alive(self, ticket: str) -> bool:
         """Whether the process still runs."""

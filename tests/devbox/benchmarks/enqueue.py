@@ -28,6 +28,12 @@ SPEC = TaskSpec(task_template=TaskTemplate(type="python", container=Container(im
 class NoExecutor:
     """Starts nothing that ends."""
 
+    async def open(self):
+        pass
+
+    async def close(self):
+        pass
+
     def start(self, order):
         return "1:none"
 
