@@ -138,4 +138,3 @@ def _seconds() -> float:
 
 
 __all__ = ["now", "random", "sleep", "time"]
-

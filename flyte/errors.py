@@ -134,8 +134,10 @@ class DeadlineExceededError(TaskTimeoutError):
         super().__init__(message, code="DeadlineExceededError")
 
 
-class OOMError(RuntimeUserError):
+class OOMError(RuntimeUserError, MemoryError):
     """The attempt ran out of memory; ask for more with ``override(resources=...)`` and call again.
+
+    A MemoryError in a task's body becomes one, with the code ``OOM``.
 
     :param limit: how much it might use, in bytes; None if that is not known.
     :param peak: how much it used, in bytes; None if that is not known.
@@ -549,11 +551,14 @@ def user_error_from(error: BaseException) -> BaseRuntimeError:
 
     It is an instance of both :class:`RuntimeUserError` and the class of ``error``, with the same arguments,
     attributes, traceback, cause and notes; ``code`` is the name of the user's class unless that class has a ``code``
-    of its own. Errors of this module are handed on as they are. Where Python cannot join the two classes (an exception
-    that is not an ``Exception``, or with an incompatible layout), a plain RuntimeUserError with ``error`` as its cause.
+    of its own. Errors of this module are handed on as they are; a MemoryError becomes an OOMError. Where Python cannot
+    join the two classes (no ``Exception``, or another layout), a plain RuntimeUserError with ``error`` as its cause.
     """
     if isinstance(error, BaseRuntimeError):
         return error
+    if isinstance(error, MemoryError):
+        what = f"the task ran out of memory: {str(error) or 'MemoryError'}; ask for more with override(resources=...)"
+        return OOMError("OOM", what).with_traceback(error.__traceback__)
     original = type(error)
     hybrid = _hybrid_class(original)
     joined: RuntimeUserError | None = None

@@ -18,22 +18,22 @@ from flyte._core.environ import environment, is_changed
 from flyte._core.identity import hash_data
 from flyte._core.log import logger
 from flyte._core.threads import run_in_thread
+from flyte._core.verdict import CALLER_CANCELLED, parent_ended_text
 from flyte._definition.discovery import discovery_version
 from flyte._definition.policy import Cache, RetryStrategy, timeout_from_request
 from flyte._definition.secret import secrets_from_request
 from flyte._definition.task import AsyncFunctionTaskTemplate, TaskTemplate
 from flyte._definition.work import work_version
 from flyte.errors import (
-    BaseRuntimeError,
     InlineIOMaxBytesBreached,
-    NonRecoverableError,
-    RuntimeDataValidationError,
     RuntimeUserError,
     user_error_from,
 )
 from flyte.report._current import reporting
 from flyte.types._engine import generation
+from flyte.types._hashing import canonical_bytes
 from flyte.types._interface import interface_hash
+from flyte.types._references import ReferenceCodec
 
 from .boundary import boundary_of, count_positional
 from .secrets import secret_environment
@@ -205,7 +205,10 @@ async def run_attempt(
     context.calls.closed = True
     try:
         if left := context.calls.running():
-            await stop(left)
+            # The same words as the devbox has for it.
+            cancelled = isinstance(failure, asyncio.CancelledError)
+            reason = str(failure) or CALLER_CANCELLED if cancelled else parent_ended_text(context.name)
+            await stop(left, reason=reason)
         raise failure_of(failure, plan, context)
     finally:
         del failure  # an exception and the frame that holds it would keep each other alive
@@ -230,13 +233,31 @@ async def _run_body(plan: Plan, values: Sequence[Any]) -> Any:
 
 def inline_breach(plan: Plan, inputs_bytes: int, outputs_bytes: int = 0) -> InlineIOMaxBytesBreached:
     """The error for values that are too large to travel inside the messages."""
+    return _breach(plan.name, plan.limit_bytes, inputs_bytes, outputs_bytes)
+
+
+def _breach(task_name: str, limit_bytes: int, inputs_bytes: int, outputs_bytes: int = 0) -> InlineIOMaxBytesBreached:
     parts = f"inputs of {inputs_bytes:,} bytes"
     if outputs_bytes:
         parts = f"{parts} and outputs of {outputs_bytes:,} bytes"
     return InlineIOMaxBytesBreached(
-        f"task {plan.name!r} passes {parts} inline, but max_inline_io_bytes is {plan.limit_bytes:,}; pass large values "
+        f"task {task_name!r} passes {parts} inline, but max_inline_io_bytes is {limit_bytes:,}; pass large values "
         "as a file or a data frame, or raise the limit with override(max_inline_io_bytes=...)"
     )
+
+
+def check_inline(task: Any, inputs: Any) -> None:
+    """Refuse a message of arguments that is too large for its task, by the same measure as a call of it.
+
+    :param task: a task template, or a task as a control plane knows it.
+    :raises InlineIOMaxBytesBreached: the values take more than ``max_inline_io_bytes``.
+    """
+    boundary = boundary_of(task.interface)
+    codecs = dict(zip(boundary.names, boundary.inputs, strict=True))
+    counted = [one.value for one in inputs.literals if not isinstance(codecs[one.name], ReferenceCodec)]
+    inline_bytes = sum(len(canonical_bytes(value)) for value in counted)
+    if inline_bytes > task.max_inline_io_bytes:
+        raise _breach(task.name, task.max_inline_io_bytes, inline_bytes)
 
 
 # Failures -----------------------------------------------------------------------------------------------------------
@@ -261,21 +282,13 @@ def failure_of(error: BaseException, plan: Plan, context: TaskContext) -> BaseEx
     state = failed.__dict__
     if "_flyte_action" not in state:
         state["_flyte_action"] = context.name
-        attempts = plan.retries.count + 1
+        number = context.attempt_number + 1
+        attempts = max(plan.retries.count + 1, number)
         failed.add_note(
-            f"in task {plan.name!r}, attempt {context.attempt_number + 1} of {attempts}, "
+            f"in task {plan.name!r}, attempt {number} of {attempts}, "
             f"action {context.name} of run {context.execution.run_name}"
         )
     return failed
-
-
-def is_recoverable(error: BaseException) -> bool:
-    """Whether another attempt could end differently.
-
-    Only what the user declared final, and what depends on the values alone, is not.
-    """
-    final = (NonRecoverableError, InlineIOMaxBytesBreached, RuntimeDataValidationError)
-    return isinstance(error, BaseRuntimeError) and not isinstance(error, final)
 
 
 def without_own_frames(trace: TracebackType | None) -> TracebackType | None:
@@ -309,16 +322,21 @@ def _hand_over(context: TaskContext, tasks: Iterable["asyncio.Task[Any]"]) -> No
         task.add_done_callback(owner.ended)
 
 
-async def stop(tasks: Iterable["asyncio.Task[Any]"], grace_s: float = GRACE_S) -> list["asyncio.Task[Any]"]:
-    """Cancel ``tasks``, wait until they have cleaned up, at most ``grace_s`` seconds, and give those that have not."""
+async def stop(
+    tasks: Iterable["asyncio.Task[Any]"], grace_s: float = GRACE_S, reason: str | None = None
+) -> list["asyncio.Task[Any]"]:
+    """Cancel ``tasks``, wait until they have cleaned up, at most ``grace_s`` seconds, and give those that have not.
+
+    :param reason: what their CancelledError says.
+    """
     loop = asyncio.get_running_loop()
     here = []
     for task in tasks:
         if task.get_loop() is loop:
-            task.cancel()
+            task.cancel(reason)
             here.append(task)
         else:  # started by asyncio.run() inside a sync body's thread
-            task.get_loop().call_soon_threadsafe(task.cancel)
+            task.get_loop().call_soon_threadsafe(task.cancel, reason)
     if not here:
         return []
     _, left = await asyncio.wait(here, timeout=grace_s)

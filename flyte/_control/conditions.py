@@ -21,6 +21,7 @@ from flyte._core.context import Execution, TaskContext, current
 from flyte._core.identity import ActionPhase
 from flyte._core.interface import Empty, NativeInterface
 from flyte._core.log import logger
+from flyte._core.verdict import condition_text
 from flyte._definition.condition import Condition, ConditionWebhook
 from flyte._journal import answers, signals, values
 from flyte._journal.redaction import redact
@@ -440,10 +441,7 @@ class _Paused:
 
     async def _last_answer(self, timeout_s: float) -> Answer:
         """Time is up: see that nobody answered at the last moment, and let nobody answer any more."""
-        error = ConditionTimedoutError(
-            f"nobody answered condition {self.asked.name!r} of run {self.asked.run} within its timeout of "
-            f"{timeout_s:g} s: {self.asked.prompt}"
-        )
+        error = ConditionTimedoutError(condition_text(self.asked.name, self.asked.run, timeout_s, self.asked.prompt))
         error.add_note(f"in condition {self.asked.name!r}, action {self.asked.action} of run {self.asked.run}")
         error._flyte_action = self.asked.action  # type: ignore[attr-defined]
         if self._kept is not None and self._record is not None:

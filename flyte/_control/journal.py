@@ -15,13 +15,14 @@ from typing import Any
 from flyte._core.context import TaskContext
 from flyte._core.identity import ActionPhase
 from flyte._core.log import logger
+from flyte._core.verdict import CALLER_CANCELLED
 from flyte._definition.cache import Cache
 from flyte._definition.discovery import discovery_version
 from flyte._journal import values
 from flyte._journal.faults import fault_document
 from flyte._journal.schema import INLINE_BYTES, first_action
 from flyte._journal.writer import TASK, Writer, writer
-from flyte.errors import RunRecoveryError, TypeTransformerFailedError
+from flyte.errors import ActionAbortedError, RunRecoveryError, TypeTransformerFailedError
 from flyte.types._interface import interface_hash, typed_interface
 
 from .attempt import Plan
@@ -289,6 +290,8 @@ class RunJournal:
     def failed(self, record: Record, phase: ActionPhase, error: BaseException) -> None:
         """The action has ended otherwise."""
         self._end(record)
+        if isinstance(error, asyncio.CancelledError):
+            error = ActionAbortedError(str(error) or CALLER_CANCELLED).with_traceback(error.__traceback__)
         record.error = fault_document(error)
         record.phase = phase.value
         self._put_soon(record)

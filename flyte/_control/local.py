@@ -8,10 +8,19 @@ from typing import Any, TypeVar
 from flyte._core.context import Execution, TaskContext, current
 from flyte._core.controller import Controller
 from flyte._core.identity import ROOT_ACTION, ActionPhase, hash_data
+from flyte._core.verdict import (
+    MAX_SYSTEM_FAILURES,
+    deadline_text,
+    is_final,
+    is_lost,
+    max_runtime_text,
+    system_failures_text,
+)
 from flyte._definition.policy import Timeout
 from flyte._definition.task import TaskTemplate, refuse_call
 from flyte._journal.schema import INLINE_BYTES
 from flyte.errors import (
+    BaseRuntimeError,
     DeadlineExceededError,
     MaxQueuedTimeExceededError,
     MaxRuntimeExceededError,
@@ -19,7 +28,7 @@ from flyte.errors import (
     TaskTimeoutError,
 )
 
-from .attempt import Plan, failure_of, inline_breach, is_recoverable, plan_of, run_attempt, stop
+from .attempt import Plan, failure_of, inline_breach, plan_of, run_attempt, stop
 from .cache import flush_stores, run_cached, use_of
 from .journal import RunJournal, take_found
 from .trace import phase_of, trace_async, trace_async_items, trace_items, trace_sync
@@ -190,8 +199,19 @@ def _execute(
         return _recorded(plan, context, values, inline_bytes, called_at)
     if plan.supervised:
         return _supervise(plan, context, values, inline_bytes, called_at)
-    attempt = execution.attempt or run_attempt
-    return attempt(plan, context, values, inline_bytes, execution.env_vars)
+    return _attempt(plan, context, values, inline_bytes, called_at)
+
+
+async def _attempt(plan: Plan, context: TaskContext, values: Sequence[Any], inline_bytes: int, called_at: float) -> Any:
+    """The one attempt of a task without retries and limits of time, unless it is lost."""
+    execution = context.execution
+    try:
+        return await (execution.attempt or run_attempt)(plan, context, values, inline_bytes, execution.env_vars)
+    except RuntimeSystemError as error:
+        if not is_lost(error, context.name):
+            raise
+        failed = error
+    return await _supervise(plan, context, values, inline_bytes, called_at, failed)
 
 
 async def _recorded(
@@ -200,11 +220,8 @@ async def _recorded(
     recorder = context.execution.recorder
     assert recorder is not None
     try:
-        if plan.supervised:
-            result = await _supervise(plan, context, values, inline_bytes, called_at)
-        else:
-            attempt = context.execution.attempt or run_attempt
-            result = await attempt(plan, context, values, inline_bytes, context.execution.env_vars)
+        make = _supervise if plan.supervised else _attempt
+        result = await make(plan, context, values, inline_bytes, called_at)
     except BaseException as error:
         recorder.action_finished(context, phase_of(error), error)
         raise
@@ -220,30 +237,53 @@ class _TimeUp(Exception):
 
 
 async def _supervise(
-    plan: Plan, context: TaskContext, values: Sequence[Any], inline_bytes: int, called_at: float
+    plan: Plan,
+    context: TaskContext,
+    values: Sequence[Any],
+    inline_bytes: int,
+    called_at: float,
+    failed: BaseRuntimeError | None = None,
 ) -> Any:
-    """Attempts within the limits of ``plan.timeout``, until one succeeds or the retries are used up."""
+    """Attempts within the limits of ``plan.timeout``, until one succeeds or the retries are used up.
+
+    As on a control plane, one that was lost without a fault of the user's code is made again a few times, whatever the
+    retries are.
+
+    :param failed: how the first attempt has failed, if it was made.
+    """
     clock = context.execution.clock
     timeout = plan.timeout or Timeout()
     deadline_at = None if timeout.deadline_s is None else called_at + timeout.deadline_s
     _check_queue(plan, timeout, clock.monotonic() - called_at)
-    attempt = 0
+    user_failures = system_failures = 0
     while True:
         left_s = None if deadline_at is None else deadline_at - clock.monotonic()
         try:
+            if failed is not None:
+                raise failed
             return await _limited(plan, context, values, inline_bytes, timeout, left_s)
-        except Exception as error:
-            if attempt >= plan.retries.count or not is_recoverable(error) or isinstance(error, DeadlineExceededError):
+        except BaseRuntimeError as error:
+            failed = None
+            if is_final(error, context.name) or isinstance(error, DeadlineExceededError):
                 raise
-            pause_s = plan.retries.delay_s(attempt)
+            if is_lost(error, context.name):
+                system_failures, pause_s = system_failures + 1, 0.0
+                if system_failures > MAX_SYSTEM_FAILURES:
+                    error.args = (system_failures_text(str(error)),)
+                    raise
+            else:
+                user_failures, system_failures = user_failures + 1, 0
+                if user_failures > plan.retries.count:
+                    raise
+                pause_s = plan.retries.delay_s(user_failures - 1)
             if deadline_at is not None and clock.monotonic() + pause_s >= deadline_at:
-                raise DeadlineExceededError(_deadline_text(plan, timeout)) from error
+                assert timeout.deadline_s is not None
+                raise DeadlineExceededError(deadline_text(plan.name, timeout.deadline_s)) from error
             if context.calls.record is not None:
                 context.execution.journal.attempt_failed(context.calls.record, error)
         await clock.sleep(pause_s)
-        attempt += 1
         # The same action: its children get the same names again.
-        context = _next_attempt(context, attempt)
+        context = _next_attempt(context, context.attempt_number + 1)
 
 
 def _next_attempt(context: TaskContext, attempt: int) -> TaskContext:
@@ -274,12 +314,9 @@ async def _limited(
         # A sync body cannot be stopped: it is left to end by itself, may start nothing more, and its result is dropped.
         context.calls.closed = True
         if left_s is not None and left_s == min(limits):
-            late: TaskTimeoutError = DeadlineExceededError(_deadline_text(plan, timeout))
+            late: TaskTimeoutError = DeadlineExceededError(deadline_text(plan.name, timeout.deadline_s or 0.0))
         else:
-            late = MaxRuntimeExceededError(
-                f"task {plan.name!r} ran longer than its max_runtime of {timeout.max_runtime_s:g} s; raise it with "
-                "override(timeout=...), or find out what takes so long"
-            )
+            late = MaxRuntimeExceededError(max_runtime_text(plan.name, min(limits)))
         raise failure_of(late, plan, context) from None
 
 
@@ -310,10 +347,3 @@ def _check_queue(plan: Plan, timeout: Timeout, waited_s: float) -> None:
             f"task {plan.name!r} waited {waited_s:.3g} s to be started, but its max_queued_time is {limit_s:g} s; "
             "raise it with override(timeout=...), or keep the event loop free by not blocking in async code"
         )
-
-
-def _deadline_text(plan: Plan, timeout: Timeout) -> str:
-    return (
-        f"task {plan.name!r} did not succeed within its deadline of {timeout.deadline_s:g} s, all attempts and the "
-        "pauses between them included; raise it with override(timeout=...)"
-    )

@@ -7,13 +7,14 @@ with what, so a parent that is started again finds its finished children and sta
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from flyte._core.code_bundle import CodeBundle, SerializationContext
 from flyte._core.context import TaskContext, current
 from flyte._core.controller import Controller
 from flyte._core.identity import ActionPhase, hash_data
 from flyte._core.log import logger
+from flyte._core.verdict import CALLER_CANCELLED
 from flyte._definition.cache import Cache
 from flyte._definition.task import TaskTemplate, refuse_call
 from flyte._wire.actions import (
@@ -36,8 +37,11 @@ from .remote_children import Actions, Family, enqueue, read
 from .remote_trace import Steps
 from .trace import trace_async, trace_async_items, trace_items, trace_sync
 
+T = TypeVar("T")
+
 _AT_ONCE = 20
 """How many requests to start a task are under way."""
+_GOOD = (ActionPhase.SUCCEEDED, ActionPhase.RECOVERED)
 
 
 class RemoteController(Controller):
@@ -58,18 +62,32 @@ class RemoteController(Controller):
         self._sctx = sctx
         self._pack = pack
         self._families: dict[str, Family] = {}
+        self._stopped = False
         self._starting = asyncio.Semaphore(_AT_ONCE)
         self._asked: dict[str, Child] = {}
         self._steps = Steps(actions, self._family_of)
 
     def submit(self, task: TaskTemplate[Any, Any, Any], /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Run ``task`` as a child of the current action, wherever the control plane likes."""
-        return self._run(plan_of(task), args, kwargs)
+        return self._call(plan_of(task), args, kwargs)
 
-    async def _run(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def _call(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         parent = current.get()
         if parent is None:
             raise RuntimeSystemError("NoRun", f"task {plan.name!r} was submitted outside a run")
+        here = asyncio.current_task()
+        owner = parent.calls.responsible()
+        # What a body started beside itself is cancelled when the body fails.
+        beside = here is not parent.runner and here is not None
+        if beside:
+            owner.started(here)  # type: ignore[arg-type]
+        try:
+            return await _on_loop(parent, self._run(plan, parent, args, kwargs))
+        finally:
+            if beside:
+                owner.ended(here)  # type: ignore[arg-type]
+
+    async def _run(self, plan: Plan, parent: TaskContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if parent.in_trace or parent.calls.responsible().closed:
             refuse_call(parent, plan.name)
         task, boundary = plan.task, plan.boundary
@@ -83,19 +101,25 @@ class RemoteController(Controller):
         if plan.ignored:
             data = await boundary.identify(values, plan.ignored)
         inputs_hash = hash_data(data) if data else ""
-        sequence = parent.calls.next_sequence(plan.identity, inputs_hash, parent.group)
-        context = TaskContext(parent.execution, parent, plan.name, None, (inputs_hash, plan.identity, sequence))
         family = self._family_of(parent.task_context)
         arguments = dict(zip(boundary.names, values, strict=True))
         async with family.places:
             await family.know()
-            child = family.ledger.child(context.name)
+            while True:
+                sequence = parent.calls.next_sequence(plan.identity, inputs_hash, parent.group)
+                context = TaskContext(parent.execution, parent, plan.name, None, (inputs_hash, plan.identity, sequence))
+                child = family.ledger.child(context.name)
+                if not child.has_ended or child.phase in _GOOD:
+                    break
+                # It did not succeed in an earlier attempt of this action. Its name has ended for good on a control
+                # plane, and this attempt is made to try again what failed: the next equal call is its own.
+                family.ledger.forget(context.name)
             try:
                 if not child.is_known:
                     await self._start(plan, context, parent, arguments, inputs_hash)
                 await family.end_of(child)
-            except asyncio.CancelledError:
-                await self._abort(context)
+            except asyncio.CancelledError as cancelled:
+                await self._abort(context, str(cancelled) or CALLER_CANCELLED)
                 raise
             try:
                 return await self._result(task, context, child)
@@ -134,7 +158,7 @@ class RemoteController(Controller):
 
     async def _result(self, task: TaskTemplate[Any, Any, Any], context: TaskContext, child: Child) -> Any:
         phase = child.phase
-        if phase in (ActionPhase.SUCCEEDED, ActionPhase.RECOVERED):
+        if phase in _GOOD:
             uri = join(child.output_uri, "outputs.pb")
             outputs = parse_outputs(await read(uri), uri)
             return await result_from(task.interface, outputs, task_name=task.name)
@@ -146,13 +170,20 @@ class RemoteController(Controller):
             left = join(context.execution.run_base_dir, context.name, "1", "error.pb")
             if await exists(left):
                 error = error_left(await read(left))
-        failure = failure_of_child(phase, error, context.name)
-        failure.add_note(f"in task {task.name!r}, action {context.name} of run {context.execution.run_name}")
+        function = getattr(task, "func", None)
+        # A class of a pickled program is in no module, but among the names that the task's function sees.
+        failure = failure_of_child(phase, error, context.name, [getattr(function, "__globals__", {})])
+        vars(failure).setdefault("_flyte_action", context.name)
+        where = f"action {context.name} of run {context.execution.run_name}"
+        if not any(where in note for note in getattr(failure, "__notes__", ())):  # it has told so itself
+            failure.add_note(f"in task {task.name!r}, {where}")
         raise failure
 
-    async def _abort(self, context: TaskContext) -> None:
+    async def _abort(self, context: TaskContext, reason: str) -> None:
+        if self._stopped or context.execution.closing:
+            return  # the action leaves it running, or goes away itself: what becomes of it is the control plane's
         try:
-            await asyncio.shield(self._actions.abort(abort_action(context.action, "its caller was cancelled")))
+            await asyncio.shield(self._actions.abort(abort_action(context.action, reason)))
         except (WatchBroken, asyncio.CancelledError) as error:
             logger.warning("action %s may go on, because it could not be aborted: %s", context.name, error)
 
@@ -164,6 +195,7 @@ class RemoteController(Controller):
 
     async def stop(self) -> None:
         """The action has ended: its streams are closed. Children that still run go on."""
+        self._stopped = True
         families, self._families = list(self._families.values()), {}
         for family in families:
             await family.close()
@@ -187,6 +219,21 @@ class RemoteController(Controller):
 
     async def condition(self, condition: Any, /) -> Callable[[], Coroutine[Any, Any, Any]]:
         """Let the control plane wait for an answer; see :func:`.remote_conditions.begin_condition`."""
+        from .conditions import parent_of
         from .remote_conditions import begin_condition  # most actions wait for nobody
 
-        return await begin_condition(condition, self._asked, self._actions, self._family_of)
+        parent = parent_of(condition.name)
+        begin = begin_condition(condition, parent, self._asked, self._actions, self._family_of)
+        answer = await _on_loop(parent, begin)
+        return lambda: _on_loop(parent, answer())
+
+
+async def _on_loop(parent: TaskContext, work: Coroutine[Any, Any, T]) -> T:
+    """Await ``work`` on the event loop of the action, where its streams are.
+
+    A sync body is in a thread, and may have an event loop of its own, as in ``asyncio.run()``.
+    """
+    loop = parent.execution.loop
+    if asyncio.get_running_loop() is loop:
+        return await work
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))

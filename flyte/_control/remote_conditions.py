@@ -5,6 +5,7 @@ from typing import Any
 
 from flyte._core.context import TaskContext
 from flyte._core.identity import ActionPhase
+from flyte._core.verdict import condition_text
 from flyte._definition.condition import Condition
 from flyte._wire.actions import answer_from, enqueue_condition, failure_of_child
 from flyte.errors import (
@@ -16,25 +17,27 @@ from flyte.errors import (
 from flyte.storage._transfer import put_stream
 from flyte.storage._uri import join
 
-from .conditions import parent_of
 from .ledger import Child
 from .remote_children import Actions, Family, enqueue
 
 
 async def begin_condition(
-    condition: Condition[Any], asked: dict[str, Child], actions: Actions, family_of: Callable[[TaskContext], Family]
+    condition: Condition[Any],
+    parent: TaskContext,
+    asked: dict[str, Child],
+    actions: Actions,
+    family_of: Callable[[TaskContext], Family],
 ) -> Callable[[], Coroutine[Any, Any, Any]]:
     """Register ``condition`` with the control plane; what is given back waits for its value.
 
     One that the control plane knows already, from before the action was started again, is not asked for anew.
 
+    :param parent: whoever asks.
     :param asked: the conditions that the action has come to, the last of each name.
     :raises TypeError: the answer is of a type that a control plane does not take.
     :raises flyte.errors.ConditionAlreadyExistsError: the action waits for one of that name.
-    :raises flyte.errors.TraceDoesNotAllowNestedTasksError: inside a traced function.
     :raises flyte.errors.RuntimeSystemError: the control plane refuses it.
     """
-    parent = parent_of(condition.name)
     execution, name = parent.execution, condition.name
     if name in asked and not asked[name].has_ended:
         raise ConditionAlreadyExistsError(
@@ -90,11 +93,8 @@ def _value_of(condition: Condition[Any], context: TaskContext, child: Child) -> 
                 )
             return answer_from(child.value, condition.data_type, condition.name)
         case ActionPhase.TIMED_OUT:
-            limit = "" if condition.timeout_s is None else f" of {condition.timeout_s:g} s"
-            error: Exception = ConditionTimedoutError(
-                f"nobody answered condition {condition.name!r} of run {context.execution.run_name} within its "
-                f"timeout{limit}: {condition.prompt}"
-            )
+            run, limit_s = context.execution.run_name, condition.timeout_s or 0.0
+            error: Exception = ConditionTimedoutError(condition_text(condition.name, run, limit_s, condition.prompt))
         case ActionPhase.ABORTED:
             error = ActionAbortedError(f"condition {condition.name!r} was aborted")
         case _:

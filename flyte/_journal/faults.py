@@ -5,6 +5,8 @@ import os
 import traceback
 from typing import Any
 
+from flyte._core.raised import code_of, kind_of
+
 from .redaction import redact
 
 _TRACEBACK_CHARACTERS = 20_000
@@ -22,8 +24,8 @@ def fault_document(error: BaseException) -> str:
         text = "...\n" + text[-_TRACEBACK_CHARACTERS:]
     document: dict[str, Any] = {
         "type": type(error).__name__,
-        "code": getattr(error, "code", type(error).__name__),
-        "kind": getattr(error, "kind", "user"),
+        "code": code_of(error),
+        "kind": kind_of(error, "user"),
         "message": redact(message),
         "traceback": redact(text),
     }

@@ -10,7 +10,6 @@ from flyte._core.context import get_custom_context
 from flyte._core.identity import random_run_name
 from flyte._definition.task import TaskTemplate
 from flyte._package.includes import style_of
-from flyte.errors import InlineIOMaxBytesBreached
 
 from .session import session
 from .shipment import AnyTask, Shipment, Told, ship, source_of
@@ -164,10 +163,8 @@ async def _inputs(runner: "Runner", plane: "Plane", task: "AnyTask | TaskDetails
         from flyte.remote._launch import send_files
 
         await send_files(plane, inputs, Path.cwd())
-    most_bytes = task.max_inline_io_bytes
-    if inputs.ByteSize() > most_bytes:
-        raise InlineIOMaxBytesBreached(
-            f"task {task.name!r}: its inputs take {inputs.ByteSize()} bytes in the message, and {most_bytes} may "
-            "travel inline; pass large values as flyte.io.File, Dir or DataFrame, or raise max_inline_io_bytes"
-        )
+    if inputs.ByteSize() > task.max_inline_io_bytes:
+        from flyte._control.attempt import check_inline
+
+        check_inline(task, inputs)
     return inputs

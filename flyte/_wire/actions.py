@@ -1,10 +1,7 @@
 """Sub-actions to and from the wire (wire-protocol section 6.3-6.7)."""
 
-import ast
-import builtins
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,7 +24,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from flyte._core.code_bundle import SerializationContext
 from flyte._core.identity import ActionID, ActionPhase
-from flyte.errors import BaseRuntimeError, RuntimeSystemError, RuntimeUserError, user_error_from
+from flyte.errors import BaseRuntimeError, RuntimeSystemError
 
 from .faults import error_from, execution_error_from, timeout_error
 from .identity import action_identifier, phase_from_wire, phase_to_wire
@@ -262,32 +259,15 @@ def news_from(message: WatchForUpdatesResponse) -> ActionNews | None:
     )
 
 
-def failure_of_child(phase: ActionPhase, error: ExecutionError | None, name: str) -> BaseRuntimeError:
-    """What the caller of a child sees that has failed or run out of time."""
+def failure_of_child(
+    phase: ActionPhase, error: ExecutionError | None, name: str, known: Sequence[Mapping[str, Any]] = ()
+) -> BaseRuntimeError:
+    """What the caller of a child sees that has failed or run out of time; see :func:`.faults.error_from`."""
     if phase is ActionPhase.TIMED_OUT:
         return timeout_error(error.code if error is not None else "", error.message if error is not None else "")
     if error is None:
         return RuntimeSystemError("NoError", f"action {name} has failed, and the control plane does not say why")
-    return _joined(error_from(error))
-
-
-def _joined(failure: BaseRuntimeError) -> BaseRuntimeError:
-    """``failure`` as an instance of the built-in class that its code names, as a caller in one process sees it."""
-    named = getattr(builtins, failure.code, None)
-    if type(failure) is not RuntimeUserError or not (isinstance(named, type) and issubclass(named, Exception)):
-        return failure
-    message: object = str(failure)
-    if issubclass(named, KeyError):
-        with suppress(ValueError, SyntaxError):
-            message = ast.literal_eval(str(message))  # the text of a KeyError is that of the missing key
-    for cls in named.__mro__[: named.__mro__.index(Exception)]:
-        with suppress(TypeError):  # UnicodeDecodeError and its like are not made of a message
-            joined = user_error_from(cls(message))
-            joined.code = failure.code
-            for note in getattr(failure, "__notes__", ()):
-                joined.add_note(note)
-            return joined
-    return failure
+    return error_from(error, known)
 
 
 def error_left(data: bytes) -> ExecutionError:

@@ -1,13 +1,21 @@
 """Failures to and from the wire (wire-protocol sections 5.3, 5.4 and 6.5)."""
 
+import ast
+import builtins
 import traceback as traceback_module
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
 from flyteidl2.core.execution_pb2 import ContainerError, ErrorDocument, ExecutionError, GpuFault
 
+from flyte._core.raised import ELSEWHERE, Raised, code_of, error_made_from, kind_of, line_of, read_line
+from flyte._core.verdict import is_final
 from flyte.errors import (
     BaseRuntimeError,
     DeadlineExceededError,
+    ErrorKind,
     GPUFaultError,
     GPUFaultSystemError,
     GPUFaultUserError,
@@ -25,10 +33,12 @@ from flyte.errors import (
     RuntimeUserError,
     TaskInterruptedError,
     TaskTimeoutError,
+    user_error_from,
 )
 
 _KINDS = ExecutionError.ErrorKind
 _ORIGINS = {"user": _KINDS.USER, "system": _KINDS.SYSTEM, "unknown": _KINDS.UNKNOWN}
+_FROM_KIND: dict[int, ErrorKind] = {_KINDS.USER: "user", _KINDS.SYSTEM: "system"}
 
 # Codes that control planes give failures of time, and what each is here.
 _TIMEOUTS: dict[str, Callable[[str], TaskTimeoutError]] = {
@@ -60,24 +70,54 @@ TRACEBACK = "\n\nTraceback (most recent call last):\n"
 _TRACEBACK_CHARACTERS = 20_000
 
 
-def error_document(error: BaseException, *, traceback: bool = False) -> ErrorDocument:
+def error_document(error: BaseException, *, action: str = "", traceback: bool = False) -> ErrorDocument:
     """What a container leaves behind when its task failed.
 
-    :param traceback: add the traceback to the message, for whoever reads it elsewhere.
+    :param action: name of the action that failed; an error may be that of one of its children.
+    :param traceback: add the traceback to the message, for whoever reads it elsewhere, and at its end a line that says
+        of which class the error is; see :mod:`flyte._core.raised`.
 
-    A failure may be retried unless it is a :class:`flyte.errors.NonRecoverableError`. What is not one of this package's
+    A failure may be retried unless :func:`flyte._core.verdict.is_final`. What is not one of this package's
     errors has the name of its class as its code, and nobody in particular to blame.
     """
     origin, code = _KINDS.UNKNOWN, type(error).__name__
     if isinstance(error, BaseRuntimeError):
-        origin, code = _ORIGINS[error.kind], error.code
+        origin, code = _ORIGINS[kind_of(error, "user")], code_of(error)
     kinds = ContainerError.Kind
-    kind = kinds.NON_RECOVERABLE if isinstance(error, NonRecoverableError) else kinds.RECOVERABLE
+    kind = kinds.NON_RECOVERABLE if is_final(error, action) else kinds.RECOVERABLE
     message = str(error)
-    if traceback and error.__traceback__ is not None:
+    if traceback:
         frames = "".join(traceback_module.format_tb(error.__traceback__, limit=-30))
-        message = f"{message}{TRACEBACK}{frames[-_TRACEBACK_CHARACTERS:]}".rstrip("\n")
+        message = f"{message}{TRACEBACK}{frames[-_TRACEBACK_CHARACTERS:]}{line_of(error)}"
+    # A text of the wire has no halves of characters.
+    message = message.encode(errors="backslashreplace").decode()
     return ErrorDocument(error=ContainerError(code=code, message=message, kind=kind, origin=origin))
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the message of a failure holds.
+
+    :param message: what was raised says; None if there is only an empty text.
+    :param frames: its traceback.
+    :param raised: of which class it is, if that is told.
+    """
+
+    message: str | None
+    frames: str
+    raised: Raised | None
+
+
+def told(text: str) -> Told:
+    """The parts of a failure's message."""
+    message, found, frames = text.rpartition(TRACEBACK)
+    if not found:
+        return Told(text or None, "", None)
+    above, _, last = frames.rpartition("\n")
+    raised = read_line(last)
+    if raised is not None:
+        frames = above
+    return Told(message, frames.rstrip("\n"), raised)
 
 
 def execution_error_from(document: ErrorDocument) -> ExecutionError:
@@ -86,19 +126,47 @@ def execution_error_from(document: ErrorDocument) -> ExecutionError:
     return ExecutionError(code=error.code, message=error.message, kind=error.origin, recoverability=error.kind)
 
 
-def error_from(error: ExecutionError) -> BaseRuntimeError:
+def error_from(error: ExecutionError, known: Sequence[Mapping[str, Any]] = ()) -> BaseRuntimeError:
     """The error that a parent sees when a child failed elsewhere.
 
-    A code ``serverCode|userCode`` is the user's; a failure of the user's code has the class of this package that its
-    code stands for, or is a :class:`flyte.errors.RuntimeUserError` with that code.
+    It is of the class that was raised, where that is told and this process has it. Else a code ``serverCode|userCode``
+    is the user's, and a failure of the user's code has the class of this package that its code stands for, or that of
+    Python, or is a :class:`flyte.errors.RuntimeUserError` with that code.
+
+    :param known: names to look for the class in, besides the modules that are imported.
     """
     code = error.code.rpartition("|")[2] or "Unknown"
-    message, _, frames = error.message.partition(TRACEBACK)
-    message, worker = message or f"the action failed with code {code!r} and no message", error.worker or None
-    made = _made_from(error, code, message, worker)
-    if frames:
-        made.add_note(f"there:{TRACEBACK.lstrip()}{frames}")
+    parts = told(error.message)
+    worker = error.worker or None
+    message = parts.message
+    if message is None:
+        message = f"the action failed with code {code!r} and no message"
+    made = None
+    if parts.raised is not None and not error.HasField("gpu_fault"):
+        kind = _FROM_KIND.get(error.kind, "unknown")
+        made = error_made_from(parts.raised, message, code=code, kind=kind, worker=worker, known=known)
+    if made is None:
+        made = _joined(_made_from(error, code, message, worker))
+    if parts.frames:
+        made.add_note(f"{ELSEWHERE}{TRACEBACK.lstrip()}{parts.frames}")
     return made
+
+
+def _joined(failure: BaseRuntimeError) -> BaseRuntimeError:
+    """``failure`` as an instance of the built-in class that its code names, as a caller in one process sees it."""
+    named = getattr(builtins, failure.code, None)
+    if type(failure) is not RuntimeUserError or not (isinstance(named, type) and issubclass(named, Exception)):
+        return failure
+    message: object = str(failure)
+    if issubclass(named, KeyError):
+        with suppress(ValueError, SyntaxError):
+            message = ast.literal_eval(str(message))  # the text of a KeyError is that of the missing key
+    for cls in named.__mro__[: named.__mro__.index(Exception)]:
+        with suppress(TypeError):  # UnicodeDecodeError and its like are not made of a message
+            joined = user_error_from(cls(message))
+            joined.code, joined.worker = failure.code, failure.worker
+            return joined
+    return failure
 
 
 def _made_from(error: ExecutionError, code: str, message: str, worker: str | None) -> BaseRuntimeError:

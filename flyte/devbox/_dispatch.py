@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 
 from flyte._core.identity import ActionPhase
 from flyte._core.log import logger
+from flyte._core.verdict import parent_ended_text
 from flyte._wire.identity import phase_to_wire
 
 from ._documents import may_exist, read_document
@@ -133,7 +134,7 @@ class Dispatcher:
             self._resume(live)
             if live.parent and not live.owner:
                 # What it belonged to has ended, and the earlier devbox was killed before it could end this one too.
-                self.apply(live, Aborted(time.time(), f"action {live.parent}, which it belongs to, has ended"))
+                self.apply(live, Aborted(time.time(), parent_ended_text(live.parent)))
         # The earlier devbox was also killed between writing that an attempt is at an end and seeing to it.
         sql = "SELECT process FROM attempt WHERE phase IN (?, ?) AND process != ''"
         for row in self.store.rows(sql, (phase_to_wire(ActionPhase.ABORTED), phase_to_wire(ActionPhase.TIMED_OUT))):
@@ -369,9 +370,7 @@ class Dispatcher:
             if handed_over:
                 self._give(child, live.owner)
             else:
-                self.apply(
-                    child, Aborted(at, live.state.reason or f"action {live.name}, which it belongs to, has ended")
-                )
+                self.apply(child, Aborted(at, live.state.reason or parent_ended_text(live.name)))
 
     @staticmethod
     def _give(live: Live, owner: str) -> None:

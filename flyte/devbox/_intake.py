@@ -288,14 +288,13 @@ class Intake:
 
     async def _enqueue_condition(self, run: Run, action: Action) -> None:
         condition = action.condition
-        limit_s = condition.timeout.seconds + condition.timeout.nanos / 1e9
         live = self._live(
             run,
             action.action_id.name,
             action.parent_action_name,
             CONDITION,
             ActionPhase.PAUSED,
-            Policy(deadline_s=limit_s or None),
+            _policy_of_condition(condition, run.name),
             action.input_uri,
             action.run_output_base,
         )
@@ -425,8 +424,7 @@ class Intake:
             if row["spec"] is not None:
                 policy = policy_of(self._specs.get(row["spec"]).task_template)
             elif row["kind"] == CONDITION:
-                timeout = ConditionAction.FromString(row["detail"]).timeout
-                policy = Policy(deadline_s=(timeout.seconds + timeout.nanos / 1e9) or None)
+                policy = _policy_of_condition(ConditionAction.FromString(row["detail"]), run.name)
             attempt = self._store.row(
                 "SELECT * FROM attempt WHERE action = ? AND number = ?", (row["id"], row["attempt"])
             )
@@ -466,3 +464,8 @@ def with_defaults(inputs: Inputs, spec: TaskSpec) -> Inputs:
 def _file_of(input_uri: str) -> str:
     """The file of inputs that a prefix or the file itself names."""
     return f"{input_uri.rstrip('/').removesuffix('/inputs.pb')}/inputs.pb"
+
+
+def _policy_of_condition(condition: ConditionAction, run: str) -> Policy:
+    limit_s = condition.timeout.seconds + condition.timeout.nanos / 1e9
+    return Policy(name=condition.name, run=run, prompt=condition.prompt, deadline_s=limit_s or None)

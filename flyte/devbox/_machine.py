@@ -10,22 +10,30 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from flyte._core.identity import ActionPhase
+from flyte._core.verdict import (
+    MAX_SYSTEM_FAILURES,
+    condition_text,
+    deadline_text,
+    max_runtime_text,
+    queued_text,
+    system_failures_text,
+)
 
 Origin = Literal["user", "system", "unknown"]
 
 QUEUED_TIMEOUT = "QUEUED_TIMEOUT_EXCEEDED"
 MAX_RUNTIME = "MAX_RUNTIME_EXCEEDED"
 DEADLINE = "DEADLINE_EXCEEDED"
-CONDITION_TIMEOUT = "TIMED_OUT"
-
-MAX_SYSTEM_FAILURES = 3
-"""How often in a row an attempt may end without the user's code being at fault (wire-protocol section 11.4)."""
+CONDITION_TIMEOUT = "ConditionTimedoutError"
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How often and how long an action may be tried. Times are seconds; None is no limit.
 
+    :param name: of the task or the condition, for messages.
+    :param run: that it belongs to, for messages of conditions.
+    :param prompt: what a condition asks, likewise.
     :param retries: attempts after the first, for failures of the user's code.
     :param backoff_base_s: the wait before the first retry.
     :param backoff_factor: what each further wait is multiplied by.
@@ -35,6 +43,9 @@ class Policy:
     :param deadline_s: for everything, from the moment that the action was created.
     """
 
+    name: str = ""
+    run: str = ""
+    prompt: str = ""
     retries: int = 0
     backoff_base_s: float = 0.0
     backoff_factor: float = 1.0
@@ -244,7 +255,7 @@ def _fail(state: State, policy: Policy, at: float, fault: Fault) -> tuple[State,
     if fault.origin == "system":
         system, user = state.system_failures + 1, state.user_failures
         if system > MAX_SYSTEM_FAILURES:
-            text = f"{MAX_SYSTEM_FAILURES + 1} attempts in a row were lost without a fault of the task: {fault.message}"
+            text = system_failures_text(fault.message)
             fault = replace(fault, code=f"MaxSystemFailuresExceeded|{fault.code}", message=text)
             return _end(state, ActionPhase.FAILED, at, fault=fault)
         pause_s = 0.0
@@ -255,7 +266,7 @@ def _fail(state: State, policy: Policy, at: float, fault: Fault) -> tuple[State,
             return _end(state, ended, at, fault=fault)
         pause_s = policy.pause_s(user)
     if policy.deadline_s is not None and at + pause_s >= state.created_at + policy.deadline_s:
-        return _end(state, ActionPhase.TIMED_OUT, at, fault=_late(DEADLINE, policy.deadline_s))
+        return _end(state, ActionPhase.TIMED_OUT, at, fault=_late(DEADLINE, policy, policy.deadline_s))
     again = replace(
         state,
         phase=ActionPhase.QUEUED,
@@ -287,19 +298,17 @@ def _tick(state: State, policy: Policy, at: float) -> tuple[State, tuple[Effect,
     code = min(reached)[1]
     if code == MAX_RUNTIME:
         assert policy.max_runtime_s is not None
-        after, effects = _fail(state, policy, at, _late(code, policy.max_runtime_s))
+        after, effects = _fail(state, policy, at, _late(code, policy, policy.max_runtime_s))
         return after, effects if Effect.STOP in effects else (Effect.STOP, *effects)
     limit_s = policy.queued_timeout_s if code == QUEUED_TIMEOUT else policy.deadline_s
     assert limit_s is not None
-    return _end(state, ActionPhase.TIMED_OUT, at, fault=_late(code, limit_s))
+    return _end(state, ActionPhase.TIMED_OUT, at, fault=_late(code, policy, limit_s))
 
 
-def _late(code: str, limit_s: float) -> Fault:
-    what = {
-        QUEUED_TIMEOUT: f"the action waited longer than its max_queued_time of {limit_s:g} s to be started",
-        MAX_RUNTIME: f"the attempt ran longer than its max_runtime of {limit_s:g} s",
-        DEADLINE: f"the action did not succeed within its deadline of {limit_s:g} s, all attempts included",
-        CONDITION_TIMEOUT: f"the condition was not answered within {limit_s:g} s",
-    }[code]
-    remedy = "" if code == CONDITION_TIMEOUT else "; raise it with override(timeout=...), or find out what takes long"
-    return Fault(code, what + remedy, "user", recoverable=code == MAX_RUNTIME)
+def _late(code: str, policy: Policy, limit_s: float) -> Fault:
+    if code == CONDITION_TIMEOUT:
+        text = condition_text(policy.name, policy.run, limit_s, policy.prompt)
+    else:
+        say = {QUEUED_TIMEOUT: queued_text, MAX_RUNTIME: max_runtime_text, DEADLINE: deadline_text}[code]
+        text = say(policy.name, limit_s)
+    return Fault(code, text, "user", recoverable=code == MAX_RUNTIME)

@@ -123,6 +123,7 @@ def policy_of(template: TaskTemplate) -> Policy:
     backoff = retries.backoff
     has_backoff = retries.HasField("backoff")
     return Policy(
+        name=template.id.name,
         retries=retries.retries,
         backoff_base_s=_seconds(backoff.base) or 0.0 if has_backoff else 0.0,
         backoff_factor=backoff.factor if has_backoff and backoff.HasField("factor") and backoff.factor >= 1 else 1.0,

@@ -181,7 +181,9 @@ SAYS: dict[str, list[str]] = {
     "python examples/custom_type.py": [r"^7381/2520$"],
     """flyte run examples/custom_type.py main --parts '["1/2", "1/3", "1/6"]'""": [r"^Fraction\(1, 1\)$"],
     "python examples/own_store.py": [r"^shelf://run/\w+/own_store\.py$"],
-    "flyte run --raw-data-path shelf://run examples/own_store.py main": [r"^File\(path='shelf://run/\w+/own_store\.py'"],
+    "flyte run --raw-data-path shelf://run examples/own_store.py main": [
+        r"^File\(path='shelf://run/\w+/own_store\.py'"
+    ],
     "python examples/custom_controller.py": [
         r"^square\(0\) = 0  \[\d+\.\d ms\]$",
         r"^square\(1\) = 1  \[",

@@ -228,7 +228,7 @@ def test_a_sync_task_and_one_without_results(a0):
         ("eats", "flow", "OOM", "out of memory", "RECOVERABLE", "USER", 0),
         ("any", "hungry", "OOM", "override(resources=...)", "RECOVERABLE", "USER", 0),
         ("any", "unreadable", "FilesystemIOError", "Input/output error", "RECOVERABLE", "SYSTEM", 0),
-        ("wrong", "flow", "DataValidationError", "expected int", "RECOVERABLE", "USER", 0),
+        ("wrong", "flow", "DataValidationError", "expected int", "NON_RECOVERABLE", "USER", 0),
         ("not_there", "flow", "TaskNotFound", "has no 'not_there'", "RECOVERABLE", "USER", 0),
         ("twice", "flow", "TaskNotFound", "is a function, not a task", "RECOVERABLE", "USER", 0),
         ("any", "broken", "ModuleNotFoundError", "not_there_at_all", "RECOVERABLE", "UNKNOWN", 1),
@@ -251,8 +251,8 @@ def test_the_users_traceback_reaches_whoever_reads_the_error(a0):
     document = ErrorDocument.FromString((out / "error.pb").read_bytes())
     error = error_from(execution_error_from(document))
     assert str(error) == "'no 7'"
-    assert 'raise KeyError(f"no {x}")' in error.__notes__[0]
-    assert "/flyte/_control/" not in error.__notes__[0]
+    assert 'raise KeyError(f"no {x}")' in error.__notes__[-1]
+    assert "/flyte/_control/" not in error.__notes__[-1]
 
 
 def test_out_of_memory_is_that_for_the_caller(a0):

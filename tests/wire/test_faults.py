@@ -33,8 +33,8 @@ def test_documents(error, code, origin, recoverable):
 @pytest.mark.parametrize(
     ("code", "kind", "cls"),
     [
-        ("ValueError", KINDS.USER, errors.RuntimeUserError),
-        ("RetriesExhausted|ValueError", KINDS.USER, errors.RuntimeUserError),
+        ("OutOfStock", KINDS.USER, errors.RuntimeUserError),
+        ("RetriesExhausted|OutOfStock", KINDS.USER, errors.RuntimeUserError),
         ("OOMKilled", KINDS.USER, errors.OOMError),
         ("cgroup_oom", KINDS.USER, errors.OOMError),
         ("Interrupted", KINDS.USER, errors.TaskInterruptedError),
@@ -54,6 +54,13 @@ def test_classes(code, kind, cls):
     assert type(error) is cls and str(error) == "why"
     if not isinstance(error, errors.TaskTimeoutError):
         assert error.code == (code.rpartition("|")[2] or "Unknown") and error.worker == "pod-1"
+
+
+@pytest.mark.parametrize("code", ["ValueError", "RetriesExhausted|ValueError"])
+def test_classes_of_python(code):
+    error = error_from(ExecutionError(code=code, kind=KINDS.USER, message="why", worker="pod-1"))
+    assert isinstance(error, ValueError) and isinstance(error, errors.RuntimeUserError)
+    assert (str(error), error.code, error.worker) == ("why", "ValueError", "pod-1")
 
 
 @pytest.mark.parametrize(

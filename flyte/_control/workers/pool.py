@@ -18,6 +18,7 @@ from flyte._control.attempt import GRACE_S, Plan, _hand_over, failure_of, stop
 from flyte._core.clock import Clock
 from flyte._core.context import Execution, TaskContext
 from flyte._core.log import logger
+from flyte._core.verdict import max_runtime_text
 from flyte._definition.task import TaskTemplate
 from flyte.errors import MaxQueuedTimeExceededError, MaxRuntimeExceededError, OOMError, RuntimeSystemError
 from flyte.storage._config import configured
@@ -242,10 +243,7 @@ class WorkerPool:
             raise
         if not attempt.reply.done():
             await self._abandon(attempt, kind)
-            raise MaxRuntimeExceededError(
-                f"task {attempt.plan.name!r} ran longer than its max_runtime of {limit_s:g} s; raise it with "
-                "override(timeout=...), or find out what takes so long"
-            )
+            raise MaxRuntimeExceededError(max_runtime_text(attempt.plan.name, limit_s or 0.0))
         reply = attempt.reply.result()
         if reply[0] == "done":
             data: bytes = reply[2]

@@ -74,6 +74,8 @@ def from_sync(n: int) -> str:
 
 
 attempt("run", lambda: flyte.run(main, 2).outputs()[0])
+
+
 @env.task
 async def sync_in_async(n: int) -> str:
     return sync_step(n)

@@ -146,7 +146,7 @@ async def slow(x: int) -> int:
     return x
 
 
-@env.task(timeout=timedelta(seconds=1), retries=1)
+@env.task(timeout=timedelta(seconds=4), retries=1)  # on a control plane the start of a process is a part of it
 async def slow_once(x: int) -> int:
     if flyte.ctx().attempt_number == 0:
         await asyncio.sleep(60)
