@@ -10,6 +10,7 @@ from typing import Any
 
 from flyteidl2.core.execution_pb2 import ContainerError, ErrorDocument, ExecutionError, GpuFault
 
+from flyte._core.memory import figures_in
 from flyte._core.raised import ELSEWHERE, Raised, code_of, error_made_from, kind_of, line_of, read_line
 from flyte._core.verdict import is_final
 from flyte.errors import (
@@ -181,7 +182,8 @@ def _made_from(error: ExecutionError, code: str, message: str, worker: str | Non
     if error.recoverability == ContainerError.Kind.NON_RECOVERABLE and code == NonRecoverableError.__name__:
         return NonRecoverableError(message)
     if "OOM" in code.upper():
-        return OOMError(code, message, worker)
+        peak, limit = figures_in(message)
+        return OOMError(code, message, worker, limit=limit, peak=peak)
     return _USER_CODES.get(code, RuntimeUserError)(code, message, worker)
 
 

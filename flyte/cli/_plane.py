@@ -22,6 +22,8 @@ def start_devbox(
     ctx: typer.Context,
     port: int = typer.Option(0, "--port", min=0, max=65535, help="Port of 127.0.0.1; where it last was if not given."),
     places: int = typer.Option(0, "--places", min=0, help="How many attempts work at a time; default 2 per processor."),
+    cpus: float = typer.Option(0, "--cpus", min=0, help="Processors that these may ask for together; default all."),
+    memory: str = typer.Option("", "--memory", help="Memory that they may ask for together, as 16Gi; default all."),
     no_token: bool = typer.Option(
         False, "--no-token", help="Serve every process of this machine; the published SDK can show no token."
     ),
@@ -38,7 +40,7 @@ def start_devbox(
     from flyte.devbox._lifecycle import DevboxError, start
 
     try:
-        found, started = start(port=port, places=places, no_token=no_token, warm=warm)
+        found, started = start(port=port, places=places, cpus=cpus, memory=memory, no_token=no_token, warm=warm)
     except DevboxError as error:
         raise _failed(error) from None
     if wants_json(ctx):

@@ -13,18 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from flyteidl2.core.catalog_pb2 import CatalogCacheStatus
-from flyteidl2.core.execution_pb2 import ErrorDocument
-from flyteidl2.core.literals_pb2 import Literal
 from flyteidl2.task.task_definition_pb2 import TaskSpec
-from flyteidl2.workflow.state_service_pb2 import ActionUpdate
-from google.protobuf.message import DecodeError
 
 from flyte._core.identity import ActionPhase
 from flyte._core.log import logger
+from flyte._core.slots import WHOLE, Request, Slots
 from flyte._core.verdict import parent_ended_text
 from flyte._wire.identity import phase_to_wire
 
-from ._documents import may_exist, read_document
+from ._documents import may_exist
 from ._machine import (
     Aborted,
     Answered,
@@ -40,17 +37,17 @@ from ._machine import (
     next_look_at,
     step,
 )
-from ._orders import Place, command_of, environment_of, image_of
-from ._rows import TASK, Live, Run, attempt_ended, attempt_started, attempt_ticket, error_of, fault_in, update_of
+from ._orders import Needs, Place, command_of, environment_of, image_of, needs_of
+from ._outcome import outcome_of
+from ._rows import TASK, Live, Run, attempt_ended, attempt_started, attempt_ticket, update_message, update_of
 from ._store import Statement, Store
 from ._watch import Changes
-from .executors.executor import CannotRun, Executor, Order
+from .executors.executor import CannotRun, Executor, Exit, Order
 
 GRACE_S = 5.0
 """How long an attempt may clean up after it was told to end."""
 _SWEEP_S = 5.0
 """How often every attempt is checked to be alive, whatever its own watcher says."""
-_KILLED = {-1: "SIGHUP", -2: "SIGINT", -9: "SIGKILL", -15: "SIGTERM"}
 
 
 class Dispatcher:
@@ -60,6 +57,8 @@ class Dispatcher:
     :param folder: of the attempts' working directories and logs.
     :param variables: what every attempt is told of this control plane.
     :param places: how many attempts may work at the same time; those that wait for children do not count.
+    :param cpus: how many processors these may ask for together.
+    :param memory_bytes: how much memory they may ask for together.
     :param secrets: the values of a task's secrets, by variable; raises LookupError for one that is missing.
     """
 
@@ -71,6 +70,8 @@ class Dispatcher:
         *,
         folder: Path,
         places: int,
+        cpus: float,
+        memory_bytes: int,
         variables: dict[str, str],
         specs: Callable[[bytes], TaskSpec],
         secrets: Callable[[TaskSpec, Run], dict[str, str]],
@@ -82,12 +83,10 @@ class Dispatcher:
         """The runs of which something has not ended."""
         self._by_name: dict[tuple[str, str, str], Run] = {}
         self._folder = str(folder)
-        self.places = places
+        self.slots = Slots(places, memory_bytes, cpus)
         self.variables = variables
         self._specs = specs
         self._secrets = secrets
-        self._ready: deque[Live] = deque()
-        self._working = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._reserved: dict[tuple[str, str, str], deque[Live]] = {}
         self._stopped = False
@@ -153,13 +152,15 @@ class Dispatcher:
 
     def _resume(self, live: Live) -> None:
         if live.kind == TASK and live.state.phase is ActionPhase.RUNNING:
-            self._working += 1 if live.children == 0 else 0
+            self.slots.occupy(self._ask(live))
+            if live.children:
+                self.slots.pause(live.slot)
             self._reserve_again(live)
             live.ticket = live.ticket or self.executor.find(Path(self._folder_of(live, live.state.attempt)))
             if live.ticket:
                 self._spawn(self._follow(live, live.ticket, live.state.attempt))
             else:
-                self._spawn(self._conclude(live, None, live.state.attempt))
+                self._spawn(self._conclude(live, Exit(None), live.state.attempt))
         elif live.state.phase is ActionPhase.QUEUED:
             self._queue(live)
         self._look_later(live)
@@ -184,21 +185,48 @@ class Dispatcher:
         if wait_s > 0:
             asyncio.get_running_loop().call_later(wait_s, self._queue, live)
         elif live.state.phase is ActionPhase.QUEUED:
-            self._ready.append(live)
-            self._pump()
+            self.slots.submit(self._ask(live))
 
-    def _pump(self) -> None:
-        while self._ready and self._working < self.places and not self._stopped:
-            live = self._ready.popleft()
-            if live.state.phase is not ActionPhase.QUEUED:
-                continue
-            if live.state.not_before > time.time():  # the clock was set back
-                self._queue(live)
-            else:
-                self._begin(live)
+    def _needs(self, live: Live) -> Needs:
+        """What an attempt takes of the machine; nothing, if that cannot be read, so that its start says why."""
+        if live.spec is None:
+            return Needs()
+        try:
+            return needs_of(self._specs(live.spec).task_template)
+        except ValueError:
+            return Needs()
+
+    def _ask(self, live: Live) -> Request:
+        """The place that an action asks for, or has."""
+        needs = self._needs(live)
+        if needs.beyond(self.slots.cpus / WHOLE, self.slots.memory):
+            needs = Needs()  # it will never fit: its start says so
+        above = live.run.live.get(live.parent)
+        live.slot = asked = Request(
+            granted=lambda: self._granted(live),
+            depth=above.slot.depth + 1 if above is not None and above.slot is not None else 0,
+            cpu=int(needs.cpus * WHOLE),
+            memory=needs.memory_bytes,
+        )
+        return asked
+
+    def _granted(self, live: Live) -> None:
+        if live.state.phase is not ActionPhase.QUEUED or self._stopped:
+            return  # a parent that has its place again
+        if live.state.not_before > time.time():  # the clock was set back
+            self._leave(live)
+            self._queue(live)
+        else:
+            self._begin(live)
+
+    def _leave(self, live: Live) -> None:
+        """It takes no place any more."""
+        if live.slot is not None and live.slot.state != "done":
+            self.slots.release(live.slot)
 
     def _begin(self, live: Live) -> None:
         if live.state.attempt == 0 and live.cache_key and self._answer_from_cache(live):
+            self._leave(live)
             return
         self.apply(live, Started(time.time()))
 
@@ -211,7 +239,7 @@ class Dispatcher:
         try:
             live.ticket = self.executor.start(self._order(live, Path(folder)))
         except CannotRun as error:
-            fault = Fault("UnsupportedByDevbox", str(error), "user", recoverable=False)
+            fault = Fault(error.code, str(error), "user", recoverable=False)
         except LookupError as error:
             fault = Fault("SecretNotFound", str(error.args[0]), "user", recoverable=False)
         except OSError as error:
@@ -244,8 +272,22 @@ class Dispatcher:
             raw_data_prefix=run.spec.raw_data_storage.raw_data_prefix or f"{live.output_prefix}/raw",
             started_at=run.created_at,
         )
+        self._check_fits(spec)
         variables = environment_of(spec, run.spec, place) | self._secrets(spec, run) | self.variables
         return Order(command_of(spec.task_template, place), image_of(spec.task_template), variables, folder)
+
+    def _check_fits(self, spec: TaskSpec) -> None:
+        try:
+            beyond = needs_of(spec.task_template).beyond(self.slots.cpus / WHOLE, self.slots.memory)
+        except ValueError as error:
+            raise CannotRun(str(error), "InvalidResources") from None
+        if beyond:
+            raise CannotRun(
+                f"task {spec.task_template.id.name!r} asks for {beyond}, so that it would never start here; ask for "
+                "less with override(resources=...), run it on a cluster, or let this devbox promise more with flyte "
+                "start devbox --cpus or --memory",
+                "InsufficientResources",
+            )
 
     @staticmethod
     def _prefix(live: Live, number: int) -> str:
@@ -254,15 +296,15 @@ class Dispatcher:
     # Attempts ---------------------------------------------------------------------------------------------------------
 
     async def _follow(self, live: Live, ticket: str, number: int) -> None:
-        code = await self.executor.wait(ticket)
-        await self._conclude(live, code, number)
+        ended = await self.executor.wait(ticket, self._needs(live).limit_bytes)
+        await self._conclude(live, ended, number)
 
-    async def _conclude(self, live: Live, code: int | None, number: int) -> None:
+    async def _conclude(self, live: Live, ended: Exit, number: int) -> None:
         prefix = self._prefix(live, number)
         if live.state.phase is not ActionPhase.RUNNING or live.state.attempt != number:
             return
         try:
-            event: Event = await self._outcome(prefix, code, number)
+            event: Event = await self._outcome(live, prefix, ended, number)
         except Exception as error:
             logger.warning("the outcome of %s cannot be read: %s", prefix, error)
             event = Failed(time.time(), number, Fault("OutcomeUnreadable", f"{prefix}: {error}", "system"))
@@ -273,26 +315,10 @@ class Dispatcher:
             # What was unpacked there can be unpacked again; of a failed attempt it may say something.
             await asyncio.to_thread(shutil.rmtree, f"{self._folder_of(live, number)}/work", ignore_errors=True)
 
-    async def _outcome(self, prefix: str, code: int | None, number: int) -> Event:
-        left = await read_document(f"{prefix}/error.pb")
-        if left is not None:
-            try:
-                return Failed(time.time(), number, fault_in(ErrorDocument.FromString(left).error))
-            except DecodeError as error:
-                return Failed(time.time(), number, Fault("DamagedError", f"error.pb cannot be read: {error}", "system"))
-        if await read_document(f"{prefix}/outputs.pb") is not None:
-            return Succeeded(time.time(), number, prefix)
-        if code is None:
-            fault = Fault("Interrupted", "the process of the attempt ended, and nobody saw how", "system")
-        elif code in _KILLED:
-            fault = Fault("Interrupted", f"the process of the attempt was ended by {_KILLED[code]}", "system")
-        elif code == 0:
-            fault = Fault("OutputsMissing", "the process of the attempt ended well, but left no outputs", "user")
-        else:
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            text = f"the process of the attempt ended with {how} and left no error; its log may say more"
-            fault = Fault("ProcessEnded", text, "user")
-        return Failed(time.time(), number, fault)
+    async def _outcome(self, live: Live, prefix: str, ended: Exit, number: int) -> Event:
+        assert live.spec is not None
+        task = self._specs(live.spec).task_template.id.name
+        return await outcome_of(prefix, number, ended, task, self._needs(live).limit_bytes)
 
     async def sweep(self) -> None:
         """Find attempts whose end nobody noticed, for as long as the devbox runs."""
@@ -304,7 +330,7 @@ class Dispatcher:
                     if ticket is not None and not self.executor.is_alive(ticket):
                         await asyncio.sleep(1.0)  # its own watcher may be about to say so
                         if live.ticket == ticket:
-                            await self._conclude(live, None, number)
+                            await self._conclude(live, Exit(None), number)
 
     # Changes ----------------------------------------------------------------------------------------------------------
 
@@ -317,11 +343,10 @@ class Dispatcher:
         at = event.at
         statements = [*also, update_of(live, at)]
         if isinstance(event, Started):
-            self._working += 1 if live.children == 0 else 0
             live.output_prefix = self._prefix(live, live.state.attempt)
             statements.append(attempt_started(live, self._folder_of(live, live.state.attempt)))
         elif before.phase is ActionPhase.RUNNING and live.state.phase is not ActionPhase.RUNNING:
-            self._working -= 1 if live.children == 0 else 0
+            self._leave(live)
             ended, fault = _attempt_end(live.state, event)
             statements.append(attempt_ended(live, before.attempt, ended, fault, at))
         if Effect.FINISH in effects:
@@ -359,7 +384,6 @@ class Dispatcher:
         if isinstance(event, Started) and live.state.attempt == state.attempt:
             self._start(live)
         self._look_later(live)
-        self._pump()
 
     def _end_children(self, live: Live, at: float) -> None:
         """What a parent leaves running when it succeeds goes on, as a part of the action above; else it is ended."""
@@ -404,6 +428,7 @@ class Dispatcher:
         run = live.run
         if run.live.pop(live.name, None) is None:
             return
+        self._leave(live)
         parent = run.live.get(live.parent)
         if parent is not None:
             self._count_child(parent, -1)
@@ -417,10 +442,14 @@ class Dispatcher:
     def _count_child(self, parent: Live, change: int) -> None:
         waited = parent.children > 0
         parent.children += change
-        if parent.state.phase is ActionPhase.RUNNING and waited != (parent.children > 0):
-            self._working += 1 if waited else -1
-            if not waited:
-                self._pump()
+        if parent.state.phase is not ActionPhase.RUNNING or parent.slot is None or waited == (parent.children > 0):
+            return
+        if waited:  # its process goes on at once; others wait until there is a place for it
+            self.slots.resume(parent.slot)
+        elif parent.slot.state == "resuming":
+            self.slots.retreat(parent.slot)
+        else:
+            self.slots.pause(parent.slot)
 
     def abort(self, live: Live, reason: str) -> None:
         """End an action and all below it."""
@@ -433,7 +462,7 @@ class Dispatcher:
         run = live.run
         for parent in (live.parent, live.name):
             if self.changes.is_watched(("children", run.id, parent)):
-                self.changes.publish(("children", run.id, parent), live.name, _update_message(live, state))
+                self.changes.publish(("children", run.id, parent), live.name, update_message(live, state))
         self.changes.publish(("action", run.id, live.name), live.name)
         self.changes.publish(("run", run.id), live.name)
         self.changes.publish("runs", run.id)
@@ -551,21 +580,3 @@ def _attempt_end(state: State, event: Event) -> tuple[ActionPhase, Fault | None]
     if isinstance(event, Withdrawn):
         return ActionPhase.ABORTED, None
     return state.phase, None
-
-
-def _update_message(live: Live, state: State) -> ActionUpdate:
-    """What watchers of its parent are told of an action."""
-    phase: Any = phase_to_wire(state.phase)
-    update = ActionUpdate(phase=phase, output_uri=state.output_uri or live.output_prefix)
-    update.action_id.run.org = live.run.org
-    update.action_id.run.project = live.run.project
-    update.action_id.run.domain = live.run.domain
-    update.action_id.run.name = live.run.name
-    update.action_id.name = live.name
-    if state.phase in (ActionPhase.FAILED, ActionPhase.TIMED_OUT):
-        error = error_of(state.fault, state.ended_at)
-        if error is not None:
-            update.error.CopyFrom(error)
-    if live.value is not None:
-        update.value.CopyFrom(Literal.FromString(live.value))
-    return update

@@ -99,12 +99,21 @@ def _is_running(folder: Path) -> bool:
 
 
 def start(
-    folder: Path | None = None, *, port: int = 0, places: int = 0, no_token: bool = False, warm: bool = True
+    folder: Path | None = None,
+    *,
+    port: int = 0,
+    places: int = 0,
+    cpus: float = 0,
+    memory: str = "",
+    no_token: bool = False,
+    warm: bool = True,
 ) -> tuple[Standing, bool]:
     """Start the user's devbox as a process of its own, and wait until it answers; whether it was started now.
 
     :param port: where to listen on 127.0.0.1; 0 for where it last did.
     :param places: how many attempts may work at the same time; 0 for twice the processors.
+    :param cpus: how many processors these may ask for together; 0 for as many as there are.
+    :param memory: how much memory they may ask for together, such as ``16Gi``; empty for as much as there is.
     :param no_token: serve every process of this machine, whatever it shows.
     :param warm: fork attempts from a process that is loaded already, rather than start each as a new one.
     :raises DevboxError: it ended, or was not ready within 30 s; its log says why.
@@ -115,6 +124,7 @@ def start(
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = folder / "devbox.log"
     words = [*(("--port", str(port)) if port else ()), *(("--places", str(places)) if places else ())]
+    words += [*(("--cpus", str(cpus)) if cpus else ()), *(("--memory", memory) if memory else ())]
     words += ["--no-token"] if no_token else []
     words += [] if warm else ["--no-warm"]
     with log.open("ab") as out:

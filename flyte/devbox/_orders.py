@@ -8,13 +8,14 @@ from typing import Any
 
 from flyteidl2.core.interface_pb2 import TypedInterface
 from flyteidl2.core.security_pb2 import Secret
-from flyteidl2.core.tasks_pb2 import TaskTemplate
+from flyteidl2.core.tasks_pb2 import Resources, TaskTemplate
 from flyteidl2.task.run_pb2 import RunSpec
 from flyteidl2.task.task_definition_pb2 import TaskSpec
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 
 from flyte._core.identity import hash_data
+from flyte._definition.resources import Resources as AskedFor
 
 from ._machine import Policy
 
@@ -132,6 +133,59 @@ def policy_of(template: TaskTemplate) -> Policy:
         queued_timeout_s=_seconds(metadata.timeouts.queued_timeout),
         deadline_s=_seconds(metadata.timeouts.deadline),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What an attempt takes of the machine.
+
+    :param cpus: processors that it asks for; 0 if it does not say.
+    :param memory_bytes: memory that it asks for; 0 if it does not say.
+    :param limit_bytes: memory that it may have at most; 0 for no limit.
+    """
+
+    cpus: float = 0.0
+    memory_bytes: int = 0
+    limit_bytes: int = 0
+
+    def beyond(self, cpus: float, memory_bytes: int) -> str:
+        """What it asks for that a machine of so much does not have; empty if it fits."""
+        if self.cpus > cpus:
+            return f"{self.cpus:g} processors, but there are {cpus:g}"
+        if self.memory_bytes > memory_bytes:
+            return f"{self.memory_bytes / 2**30:.3g} GiB of memory, but there are {memory_bytes / 2**30:.3g} GiB"
+        return ""
+
+
+def needs_of(template: TaskTemplate) -> Needs:
+    """What a task says of processors and memory: a limit counts, without one what it asks for is the limit as well.
+
+    :raises ValueError: a text that is not a quantity.
+    """
+    asked, most = {}, {}
+    if template.HasField("container"):
+        names = {Resources.CPU: "cpu", Resources.MEMORY: "memory"}
+        given = template.container.resources
+        asked = {names[one.name]: one.value for one in given.requests if one.name in names}
+        most = {names[one.name]: one.value for one in given.limits if one.name in names}
+    elif template.HasField("k8s_pod"):
+        resources = _primary(template).get("resources", {})
+        asked, most = resources.get("requests", {}), resources.get("limits", {})
+    if not asked and not most:
+        return _NO_NEEDS
+    cpu, memory = _range("cpu", asked, most), _range("memory", asked, most)
+    said = AskedFor(cpu=cpu, memory=memory)
+    cpus, sizes = said.cpu_range(), said.memory_range()
+    least, limit = sizes or (0, 0)
+    return Needs(cpus[0] if cpus is not None else 0.0, least, limit)
+
+
+_NO_NEEDS = Needs()
+
+
+def _range(name: str, asked: Mapping[str, Any], most: Mapping[str, Any]) -> tuple[str, str] | None:
+    least = asked.get(name) or most.get(name)
+    return (str(least), str(most.get(name) or least)) if least else None
 
 
 def _seconds(duration: Duration) -> float | None:

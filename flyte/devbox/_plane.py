@@ -33,6 +33,7 @@ from flyteidl2.workflow.run_service_pb2_grpc import add_RunServiceServicer_to_se
 from flyte._core.clock import Clock, SystemClock
 from flyte._core.home import home_dir
 from flyte._core.log import logger
+from flyte._core.trees import machine_bytes, processors
 from flyte._core.version import VERSION
 
 from ._connect import ConnectServices
@@ -164,6 +165,8 @@ class Devbox:
     :param executor: runs attempts; processes of this machine if not given.
     :param warm: fork these processes from one that is loaded already; not for an executor that is given.
     :param places: how many attempts may work at the same time; twice the processors, at least 4, if not given.
+    :param cpus: processors that these attempts may ask for together; as many as there are if not given.
+    :param memory_bytes: memory that they may ask for together; as much as there is if not given.
     :param port: where to listen; where it last did if that is free, else anywhere, if not given.
     :param clock: when triggers fire; the machine's own if not given.
     :param guarded: whether callers must show the token. Without it every process of this machine may run what it likes
@@ -176,6 +179,8 @@ class Devbox:
         *,
         executor: Executor | None = None,
         places: int | None = None,
+        cpus: float | None = None,
+        memory_bytes: int | None = None,
         port: int = 0,
         clock: Clock | None = None,
         guarded: bool = True,
@@ -185,7 +190,9 @@ class Devbox:
         self.endpoint = ""
         self._executor = executor or ProcessExecutor(warm=warm)
         self._warm = warm and executor is None and is_possible()
-        self._places = places or max(4, 2 * (os.cpu_count() or 1))
+        self._places = places or max(4, 2 * processors())
+        self._cpus = cpus or float(processors())
+        self._memory_bytes = memory_bytes or machine_bytes()
         self._port = port
         self._clock = clock or SystemClock()
         self._guarded = guarded
@@ -237,6 +244,8 @@ class Devbox:
             self._executor,
             folder=self.folder / "attempts",
             places=self._places,
+            cpus=self._cpus,
+            memory_bytes=self._memory_bytes,
             variables=self._variables(),
             specs=specs.get,
             secrets=kept.variables,

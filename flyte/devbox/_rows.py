@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flyteidl2.core.execution_pb2 import ContainerError, ExecutionError
+from flyteidl2.core.literals_pb2 import Literal
 from flyteidl2.task.run_pb2 import RunSpec
+from flyteidl2.workflow.state_service_pb2 import ActionUpdate
 
 from flyte._core.identity import ActionPhase
 from flyte._wire.identity import phase_from_wire, phase_to_wire
@@ -70,6 +72,8 @@ class Live:
     output_prefix: str = ""
     queued_at: float = 0.0
     timer: Any = None
+    slot: Any = None
+    """The place that it waits for or has; see `flyte._core.slots`."""
     children: int = 0
     """How many of its children have not ended: while it waits for them it takes no place of its own."""
     holds_reservation: bool = False
@@ -192,3 +196,21 @@ def attempt_ended(live: Live, number: int, phase: ActionPhase, fault: Fault | No
         "UPDATE attempt SET phase = ?, ended_at = ?, error = ? WHERE action = ? AND number = ? AND ended_at IS NULL",
         (phase_to_wire(phase), at, _error_bytes(fault, at), live.id, number),
     )
+
+
+def update_message(live: Live, state: State) -> ActionUpdate:
+    """What watchers of its parent are told of an action."""
+    phase: Any = phase_to_wire(state.phase)
+    update = ActionUpdate(phase=phase, output_uri=state.output_uri or live.output_prefix)
+    update.action_id.run.org = live.run.org
+    update.action_id.run.project = live.run.project
+    update.action_id.run.domain = live.run.domain
+    update.action_id.run.name = live.run.name
+    update.action_id.name = live.name
+    if state.phase in (ActionPhase.FAILED, ActionPhase.TIMED_OUT):
+        error = error_of(state.fault, state.ended_at)
+        if error is not None:
+            update.error.CopyFrom(error)
+    if live.value is not None:
+        update.value.CopyFrom(Literal.FromString(live.value))
+    return update

@@ -45,7 +45,7 @@ class NoExecutor:
     def find(self, folder):
         return None
 
-    async def wait(self, ticket):
+    async def wait(self, ticket, memory_bytes=0):
         await asyncio.Event().wait()
 
     def is_alive(self, ticket):

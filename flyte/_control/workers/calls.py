@@ -8,6 +8,7 @@ from typing import Any
 from flyte._control.attempt import Plan, plan_of
 from flyte._control.local import LocalController
 from flyte._core.context import TaskContext, current
+from flyte._core.slots import Request, Slots
 from flyte.types._engine import codec_for
 from flyte.types._stored import dump_values, load_values
 
@@ -17,7 +18,6 @@ from .failures import dump_failure
 from .history import Steps
 from .process import WorkerProcess
 from .relay import VALUE
-from .slots import Request, Slots
 
 
 class Passing:

@@ -18,6 +18,10 @@ from flyte._control.attempt import GRACE_S, Plan, _hand_over, failure_of, stop
 from flyte._core.clock import Clock
 from flyte._core.context import Execution, TaskContext
 from flyte._core.log import logger
+from flyte._core.memory import CODE as OUT_OF_MEMORY
+from flyte._core.memory import MUCH, killed_with, over_limit
+from flyte._core.slots import WHOLE, Request, Slots
+from flyte._core.trees import machine_bytes
 from flyte._core.verdict import max_runtime_text
 from flyte._definition.task import TaskTemplate
 from flyte.errors import MaxQueuedTimeExceededError, MaxRuntimeExceededError, OOMError, RuntimeSystemError
@@ -31,8 +35,6 @@ from .channel import Message
 from .failures import load_failure
 from .process import CLEAN_UP_S, WorkerProcess
 from .replicas import ReplicaSet
-from .slots import WHOLE, Request, Slots
-from .trees import machine_bytes
 from .warden import Warden
 
 STOPPING_S = 1.0
@@ -41,8 +43,6 @@ MOST_WARMED = 4
 """So many processes are started at once with the run; more when they are needed."""
 STUCK_S = (0.05, 5.0)
 """First and longest time after which one more body is started when all who run wait for something else."""
-_MUCH = 0.8
-"""A process that was killed with more than this share of its limit in use was killed because of it."""
 
 
 class WorkerPool:
@@ -294,20 +294,18 @@ class WorkerPool:
         if process.over_limit is not None:
             limit, used = process.over_limit
             return OOMError(
-                "OOMKilled",
-                f"task {plan.name!r} used {_megabytes(used)} of memory, but its limit is {_megabytes(limit)}; give it "
-                "more: task.override(resources=flyte.Resources(memory=...))",
+                OUT_OF_MEMORY,
+                over_limit(plan.name, used, limit),
                 where,
                 limit=limit,
                 peak=used,
             )
         limit = memory[1] if memory is not None else machine_bytes()
-        much = _MUCH * limit if memory is not None else limit / 2
+        much = MUCH * limit if memory is not None else limit / 2
         if process.status == -signal.SIGKILL and not process.ours and process.peak_bytes >= much:
             return OOMError(
-                "OOMKilled",
-                f"task {plan.name!r} was killed by the machine with {_megabytes(process.peak_bytes)} of memory in "
-                f"use; {'its limit' if memory is not None else 'all there is'} is {_megabytes(limit)}",
+                OUT_OF_MEMORY,
+                killed_with(plan.name, process.peak_bytes, limit, own=memory is not None),
                 where,
                 limit=limit,
                 peak=process.peak_bytes,
@@ -443,7 +441,3 @@ class WorkerPool:
 
 def _pickles(plan: Plan) -> bool:
     return any(pickled_parts(annotation) for annotation in plan.task.interface.outputs.values())
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB"

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from flyte._core.log import logger
+from flyte._core.trees import end_tree, resident_bytes
 
 from .channel import Channel, Message
-from .trees import end_tree, resident_bytes
 from .warden import Warden
 
 

@@ -24,6 +24,7 @@ from flyte._control.logs import _Tee as Tee
 from flyte._control.logs import captured
 from flyte._core import log
 from flyte._core.context import Execution, TaskContext
+from flyte._core.trees import end_tree
 from flyte.types._pickle import raw_data_path
 from flyte.types._stored import load_values
 
@@ -32,7 +33,6 @@ from .channel import Channel, Message
 from .failures import dump_failure, place_of
 from .history import HistoryRelay, Line, RelayedRecord, record_id
 from .relay import Body, RelayController
-from .trees import end_tree
 
 _PARENT_CHECKED_EVERY_S = 0.5
 STOPPING_S = 0.5

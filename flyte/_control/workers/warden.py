@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 
-from .trees import end_tree
+from flyte._core.trees import end_tree
 
 # Isolated and without the packages of the environment it starts in a few milliseconds.
 _PROGRAM = "import sys; sys.path.append({folder!r}); from flyte._control.workers.warden import watch; watch({fd})"

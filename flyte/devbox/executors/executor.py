@@ -32,8 +32,30 @@ class Order:
         return self.folder / "work"
 
 
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How an attempt has ended.
+
+    :param code: its exit code, a signal as a negative number; None if that is not known, because an earlier devbox
+        began it, or what it was forked from has ended before it.
+    :param peak_bytes: the most memory that it was seen to have in use, all that it started included.
+    :param over_limit: it was ended because that was more than it may have.
+    """
+
+    code: int | None
+    peak_bytes: int = 0
+    over_limit: bool = False
+
+
 class CannotRun(Exception):
-    """This executor can never run what was ordered; the message says why, and what to do."""
+    """What was ordered can never run here; the message says why, and what to do.
+
+    :param code: what the failure is called.
+    """
+
+    def __init__(self, message: str, code: str = "UnsupportedByDevbox") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Executor(Protocol):
@@ -59,10 +81,10 @@ class Executor(Protocol):
         """The ticket of the attempt that was begun in ``folder``, if one was: its start may not have been written."""
         ...
 
-    async def wait(self, ticket: str) -> int | None:
-        """Wait until the attempt has ended, and give its exit code, a signal as a negative number.
+    async def wait(self, ticket: str, memory_bytes: int = 0) -> Exit:
+        """Wait until the attempt has ended, and say how.
 
-        None if the code is not known, because the attempt was begun by an earlier devbox.
+        :param memory_bytes: end it when it, with all that it started, has more memory in use; 0 for no limit.
         """
         ...
 

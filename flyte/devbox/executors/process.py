@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flyte._core.log import logger
+from flyte._core.trees import end_tree, resident_bytes
 from flyte._core.zygote import ATTEMPT, Work
 
-from .executor import CannotRun, Order
+from .executor import CannotRun, Exit, Order
 from .zygote import Fork, Zygote, is_possible
 
 _POLL_S = 0.1
@@ -32,6 +33,8 @@ _NOT_INHERITED = (
 _TICKET, _LOG = "ticket", "log.txt"
 _PROGRAMS = {"a0": ("-m", ATTEMPT)}
 _ALWAYS = {"PYTHONUNBUFFERED": "1"}
+_MEASURED_EVERY_S = 0.05
+"""How often the memory of an attempt with a limit is looked at."""
 _REPORTED_WITHIN_S = 5.0
 """How long a zygote may take to say how an attempt has ended."""
 
@@ -109,15 +112,28 @@ class ProcessExecutor:
                 return ticket
         return _writer_of(folder / _LOG)
 
-    async def wait(self, ticket: str) -> int | None:
-        """Wait until the process has ended, and give its exit code; None if an earlier devbox started it."""
+    async def wait(self, ticket: str, memory_bytes: int = 0) -> Exit:
+        """Wait until the process has ended, and say how; it is ended if its tree has more memory than it may have."""
         child = self._children.get(ticket)
-        pid = _pid(ticket)
         if child is None and not is_alive(ticket):
             _end_left(ticket)
-            return None
+            return Exit(None)
+        watched = _Memory(_pid(ticket), memory_bytes)
+        watching = asyncio.ensure_future(watched.watch()) if memory_bytes else None
         try:
-            descriptor = os.pidfd_open(pid)
+            await self._ended(ticket)
+        finally:
+            if watching is not None:
+                watching.cancel()
+        self._children.pop(ticket, None)
+        # What it started must not outlive it: nobody waits for that any more.
+        _end_left(ticket)
+        peak = max(watched.peak_bytes, child.peak_bytes if isinstance(child, Fork) else 0)
+        return Exit(child.returncode if child is not None else None, peak, watched.is_over)
+
+    async def _ended(self, ticket: str) -> None:
+        try:
+            descriptor = os.pidfd_open(_pid(ticket))
         except (OSError, AttributeError):  # ended already, or a system without such descriptors
             descriptor = -1
         if descriptor >= 0:
@@ -126,10 +142,6 @@ class ProcessExecutor:
             finally:
                 os.close(descriptor)
         await self._reaped(ticket, _POLL_S if descriptor < 0 else 0.001)
-        self._children.pop(ticket, None)
-        # What it started must not outlive it: nobody waits for that any more.
-        _end_left(ticket)
-        return child.returncode if child is not None else None
 
     async def _reaped(self, ticket: str, every_s: float) -> None:
         """Wait until the exit code is known, or nobody can tell it."""
@@ -162,6 +174,29 @@ class ProcessExecutor:
                 while is_alive(ticket):  # noqa: ASYNC110 (it may be no child of ours)
                     await asyncio.sleep(0.02)
         _signal_group(pid, signal.SIGKILL)
+
+
+class _Memory:
+    """The memory of a process and all below it, and its end if that is too much.
+
+    :param limit_bytes: the most that it may have in use.
+    """
+
+    def __init__(self, pid: int, limit_bytes: int) -> None:
+        self._pid = pid
+        self._limit_bytes = limit_bytes
+        self.peak_bytes = 0
+        self.is_over = False
+
+    async def watch(self) -> None:
+        """Look at it until it is too much, or this is cancelled."""
+        while not self.is_over:
+            used = resident_bytes(self._pid)
+            self.peak_bytes = max(self.peak_bytes, used)
+            self.is_over = used > self._limit_bytes
+            if not self.is_over:
+                await asyncio.sleep(_MEASURED_EVERY_S)
+        end_tree(self._pid, signal.SIGKILL)
 
 
 def is_alive(ticket: str) -> bool:

@@ -172,7 +172,10 @@ class Zygote:
         :param log: descriptor of the file that takes what it prints.
         :param begun: called with its process before it does anything, to note it down; what this raises ends it.
         """
-        packed = work.pack()
+        try:
+            packed = work.pack()
+        except ValueError:  # nor would the system take it, which says so
+            return None
         if self._line is None:
             return None
         self._number += 1

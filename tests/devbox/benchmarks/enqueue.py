@@ -43,7 +43,7 @@ class NoExecutor:
     def is_alive(self, ticket):
         return True
 
-    async def wait(self, ticket):
+    async def wait(self, ticket, memory_bytes=0):
         await asyncio.Event().wait()
 
     async def stop(self, ticket, grace_s):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flyte._control.workers.slots import OVERTAKEN_AT_MOST, WHOLE, Request, Slots
+from flyte._core.slots import OVERTAKEN_AT_MOST, WHOLE, Request, Slots
 
 
 class Asking:
@@ -23,6 +23,36 @@ class Asking:
 
     def end(self, name):
         self.slots.release(self.by_name[name])
+
+
+def test_who_runs_already_counts_and_one_that_goes_on_without_a_slot_keeps_new_ones_waiting():
+    asking = Asking(1)
+    parent = Request(granted=lambda: asking.granted.append("parent"))
+    asking.slots.occupy(parent)
+    asking.ask("child", depth=1)
+    assert asking.granted == []
+    asking.slots.pause(parent)
+    assert asking.granted == ["child"]
+    asking.slots.resume(parent)
+    asking.ask("other")
+    asking.slots.retreat(parent)
+    asking.end("child")
+    assert asking.granted == ["child", "other"] and asking.slots.running == 1
+    asking.slots.resume(parent)
+    asking.end("other")
+    assert asking.granted == ["child", "other", "parent"]
+    asking.slots.release(parent)
+    assert asking.slots.running == asking.slots.waiting == 0
+
+
+def test_processors_are_counted_apart_from_bodies():
+    asking = Asking(4)
+    asking.slots.cpus = 2 * WHOLE
+    for name, cpus in {"a": 1.5, "b": 1, "c": 0, "d": 0}.items():
+        asking.ask(name, cpu=int(cpus * WHOLE))
+    assert asking.granted == ["a", "c", "d"]
+    asking.end("a")
+    assert asking.granted == ["a", "c", "d", "b"]
 
 
 def test_first_come_first_served_up_to_the_limit():

@@ -47,12 +47,14 @@ class Slots:
     What asks for more than there is at all runs alone. Whoever waited for a child and goes on comes before everybody
     new. No one waits for ever: see :data:`OVERTAKEN_AT_MOST`.
 
-    :param bodies: how many bodies run at once, and how many processors they may ask for together.
+    :param bodies: how many bodies run at once.
     :param memory: bytes that they may ask for together.
+    :param cpus: how many processors they may ask for together; as many as bodies if not given.
     """
 
-    def __init__(self, bodies: int, memory: int) -> None:
+    def __init__(self, bodies: int, memory: int, cpus: float | None = None) -> None:
         self.bodies = bodies * WHOLE
+        self.cpus = self.bodies if cpus is None else int(cpus * WHOLE)
         self.memory = memory
         self.running = 0
         self._body = self._cpu = self._memory = 0
@@ -80,6 +82,11 @@ class Slots:
         heapq.heappush(self._by_depth, (-request.depth, request.sequence, request))
         self._by_age.append(request)
         self._grant()
+
+    def occupy(self, request: Request) -> None:
+        """Count a body that runs already, whether there is a slot for it or not."""
+        request.state = "running"
+        self._count(request, 1)
 
     def pause(self, request: Request) -> None:
         """The body waits for something else and gives its slot to others."""
@@ -117,6 +124,13 @@ class Slots:
         if request.state == "paused":
             request.state = "resuming"
             self._resuming.append(request)
+            self._grant()
+
+    def retreat(self, request: Request) -> None:
+        """A body that went on without the slot that it was to have again waits once more."""
+        if request.state == "resuming":
+            self._resuming.remove(request)
+            request.state = "paused"
             self._grant()
 
     def release(self, request: Request) -> None:
@@ -157,7 +171,7 @@ class Slots:
             return True
         return (
             self._body + request.body <= self.bodies
-            and self._cpu + request.cpu <= self.bodies
+            and self._cpu + request.cpu <= self.cpus
             and self._memory + request.memory <= self.memory
         )
 

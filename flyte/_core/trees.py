@@ -57,6 +57,14 @@ def end_tree(pid: int, how: signal.Signals) -> None:
         pass
 
 
+def processors() -> int:
+    """Processors that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1
+
+
 def machine_bytes() -> int:
     """Memory of this machine, or of the container that this process is in, if that is less."""
     total = os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES
