@@ -188,7 +188,7 @@ class CustomError(RuntimeUserError):
 
 
 class InlineIOMaxBytesBreached(_NamedUserError):
-    """Inputs and outputs that travel inside the messages are larger than ``max_inline_io_bytes``.
+    """Inputs and outputs that travel inside the messages are larger than the ``max_inline_io_bytes`` of their task.
 
     Files, directories and data frames travel by reference and do not count.
     """

@@ -22,7 +22,7 @@ from flyte._core.verdict import CALLER_CANCELLED, parent_ended_text
 from flyte._definition.discovery import discovery_version
 from flyte._definition.policy import Cache, RetryStrategy, timeout_from_request
 from flyte._definition.secret import secrets_from_request
-from flyte._definition.task import AsyncFunctionTaskTemplate, TaskTemplate
+from flyte._definition.task import MAX_INLINE_IO_BYTES, AsyncFunctionTaskTemplate, TaskTemplate
 from flyte._definition.work import work_version
 from flyte.errors import (
     InlineIOMaxBytesBreached,
@@ -33,6 +33,7 @@ from flyte.report._current import reporting
 from flyte.types._engine import generation
 from flyte.types._hashing import canonical_bytes
 from flyte.types._interface import interface_hash
+from flyte.types._offload import INLINE_BYTES
 from flyte.types._references import ReferenceCodec
 
 from .boundary import boundary_of, count_positional
@@ -60,6 +61,7 @@ class Plan:
         "func",
         "generation",
         "ignored",
+        "inline_bytes",
         "is_sync",
         "limit_bytes",
         "name",
@@ -82,7 +84,10 @@ class Plan:
         self.task = task
         self.name = task.name
         self.boundary = boundary_of(task.interface)
-        self.limit_bytes = task.max_inline_io_bytes
+        # The default is no limit: what is larger is stored apart.
+        given = task.max_inline_io_bytes
+        self.limit_bytes = None if given == MAX_INLINE_IO_BYTES else given
+        self.inline_bytes = min(given, INLINE_BYTES)
         self.overhead_bytes = sum(len(prefix) + 1 for prefix in self.boundary.prefixes)
         self.func = getattr(task, "func", None)
         # A template that does nothing of its own around its function needs no call of execute().
@@ -185,10 +190,11 @@ async def run_attempt(
             if record is not None:
                 record.outputs = await boundary.dump(result)
         elif record is not None:
-            result, size, record.outputs = boundary.give_wired(plan.name, result)
+            result, size, outputs = boundary.give_wired(plan.name, result)
+            record.outputs = outputs if size < INLINE_BYTES else await boundary.store_outputs(outputs)
         else:
             result, size = boundary.give(plan.name, result)
-        if inline_bytes + size > plan.limit_bytes:
+        if plan.limit_bytes is not None and inline_bytes + size > plan.limit_bytes:
             raise inline_breach(plan, inline_bytes, size)
     except GeneratorExit:
         # An abandoned body that nobody drives any more is thrown away, outside the context that the token is of.
@@ -231,9 +237,23 @@ async def _run_body(plan: Plan, values: Sequence[Any]) -> Any:
     return result
 
 
+def without_large(plan: Plan, values: Sequence[Any], pieces: Sequence[bytes], inline_bytes: int) -> tuple[bytes, int]:
+    """The canonical bytes that a large call is named by, and what its inputs count against ``max_inline_io_bytes``.
+
+    :param pieces: the canonical bytes of each input.
+    :param inline_bytes: of all of them.
+    :raises InlineIOMaxBytesBreached: the task has a limit of its own, and they are more.
+    """
+    if plan.limit_bytes is not None and inline_bytes > plan.limit_bytes:
+        inline_bytes -= plan.boundary.reference_bytes(values)
+        if inline_bytes > plan.limit_bytes:
+            raise inline_breach(plan, inline_bytes)
+    return plan.boundary.condensed(pieces), inline_bytes
+
+
 def inline_breach(plan: Plan, inputs_bytes: int, outputs_bytes: int = 0) -> InlineIOMaxBytesBreached:
     """The error for values that are too large to travel inside the messages."""
-    return _breach(plan.name, plan.limit_bytes, inputs_bytes, outputs_bytes)
+    return _breach(plan.name, plan.limit_bytes or 0, inputs_bytes, outputs_bytes)
 
 
 def _breach(task_name: str, limit_bytes: int, inputs_bytes: int, outputs_bytes: int = 0) -> InlineIOMaxBytesBreached:
@@ -242,7 +262,8 @@ def _breach(task_name: str, limit_bytes: int, inputs_bytes: int, outputs_bytes: 
         parts = f"{parts} and outputs of {outputs_bytes:,} bytes"
     return InlineIOMaxBytesBreached(
         f"task {task_name!r} passes {parts} inline, but max_inline_io_bytes is {limit_bytes:,}; pass large values "
-        "as a file or a data frame, or raise the limit with override(max_inline_io_bytes=...)"
+        "as a file or a data frame, raise the limit with override(max_inline_io_bytes=...), or leave it out: values of "
+        f"more than {MAX_INLINE_IO_BYTES:,} bytes are then stored and passed by reference"
     )
 
 

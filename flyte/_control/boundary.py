@@ -11,6 +11,7 @@ from typing import Any
 from flyte._core.interface import NativeInterface
 from flyte.errors import RuntimeDataValidationError, TypeTransformerFailedError
 from flyte.types._engine import codec_for, generation
+from flyte.types._offload import INLINE_BYTES, digest_of, positions_apart, store_large
 from flyte.types._references import ReferenceCodec
 from flyte.types._stored import dump_values, load_values, names_of, pack_literals, pack_name, wire_of
 
@@ -161,6 +162,19 @@ class Boundary:
         ]
         return pack_literals(self.keys, literals)
 
+    def condensed(self, pieces: Sequence[bytes]) -> bytes:
+        """Canonical bytes of the inputs in which what is too large for a message is replaced by its hash.
+
+        :param pieces: of all inputs, or of those that tell calls apart.
+        """
+        prefixes = [piece[: piece.index(b":") + 1] for piece in pieces]  # no name holds a colon
+        bare = [memoryview(piece)[len(prefix) : -1] for prefix, piece in zip(prefixes, pieces, strict=True)]
+        apart = positions_apart([len(data) for data in bare])
+        return b"".join(
+            b"%b%b;" % (prefixes[i], digest_of(bare[i]).encode()) if i in apart else piece
+            for i, piece in enumerate(pieces)
+        )
+
     async def dump_inputs(self, values: Sequence[Any]) -> bytes:
         """:meth:`wire_inputs` where a value's conversion has to wait for something."""
         return await dump_values(zip(self.names, self.inputs, strict=True), values)
@@ -179,7 +193,21 @@ class Boundary:
         for name, prefix, codec, value in zip(self.names, self.prefixes, self.inputs, values, strict=True):
             if name not in ignored:
                 pieces.append(b"%b%b;" % (prefix, (await codec.transfer_async(value))[1]))
-        return b"".join(pieces)
+        return self.condensed(pieces) if sum(map(len, pieces)) > INLINE_BYTES else b"".join(pieces)
+
+    async def store_inputs(self, data: bytes) -> bytes:
+        """What :meth:`wire_inputs` gave, with values that are too large stored apart.
+
+        :raises TypeTransformerFailedError: one cannot be stored.
+        """
+        return await store_large(data, zip(self.names, self.inputs, strict=True))
+
+    async def store_outputs(self, data: bytes) -> bytes:
+        """What :meth:`give_wired` gave, with values that are too large stored apart.
+
+        :raises TypeTransformerFailedError: one cannot be stored.
+        """
+        return await store_large(data, self.outputs)
 
     async def dump(self, result: Any) -> bytes:
         """A result as bytes to keep.

@@ -334,7 +334,7 @@ class RunJournal:
             if boundary.awaits:
                 data = await boundary.dump_inputs(taken)
             else:
-                data = boundary.wire_inputs(taken, pieces)
+                data = await boundary.store_inputs(boundary.wire_inputs(taken, pieces))
         except (TypeTransformerFailedError, OSError) as error:
             logger.warning("the inputs of task %r are not remembered: %s", plan.name, error)
             return

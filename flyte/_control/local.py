@@ -28,7 +28,7 @@ from flyte.errors import (
     TaskTimeoutError,
 )
 
-from .attempt import Plan, failure_of, inline_breach, plan_of, run_attempt, stop
+from .attempt import Plan, failure_of, plan_of, run_attempt, stop, without_large
 from .cache import flush_stores, run_cached, use_of
 from .journal import RunJournal, take_found
 from .trace import phase_of, trace_async, trace_async_items, trace_items, trace_sync
@@ -67,10 +67,8 @@ class LocalController(Controller):
             values, pieces = boundary.take(plan.name, args, kwargs)
         data = b"".join(pieces)
         inline_bytes = len(data) - plan.overhead_bytes
-        if inline_bytes > plan.limit_bytes:
-            inline_bytes -= boundary.reference_bytes(values)
-            if inline_bytes > plan.limit_bytes:
-                raise inline_breach(plan, inline_bytes)
+        if inline_bytes > plan.inline_bytes:
+            data, inline_bytes = without_large(plan, values, pieces, inline_bytes)
         if plan.ignored:
             data = await boundary.identify(values, plan.ignored)
         inputs_hash = hash_data(data) if data else ""

@@ -29,8 +29,9 @@ from flyte.errors import ActionAbortedError, RuntimeSystemError
 from flyte.remote._enqueue import WatchBroken
 from flyte.storage._transfer import exists, put_stream
 from flyte.storage._uri import join
+from flyte.types._offload import store_large_literals
 
-from .attempt import Plan, inline_breach, plan_of
+from .attempt import Plan, plan_of, without_large
 from .cache import key_of
 from .ledger import Child
 from .remote_children import Actions, Family, enqueue, read
@@ -94,10 +95,8 @@ class RemoteController(Controller):
         values, pieces = await boundary.take_awaiting(plan.name, args, kwargs)
         data = b"".join(pieces)
         inline_bytes = len(data) - plan.overhead_bytes
-        if inline_bytes > plan.limit_bytes:
-            inline_bytes -= boundary.reference_bytes(values)
-            if inline_bytes > plan.limit_bytes:
-                raise inline_breach(plan, inline_bytes)
+        if inline_bytes > plan.inline_bytes:
+            data, inline_bytes = without_large(plan, values, pieces, inline_bytes)
         if plan.ignored:
             data = await boundary.identify(values, plan.ignored)
         inputs_hash = hash_data(data) if data else ""
@@ -136,6 +135,7 @@ class RemoteController(Controller):
     ) -> None:
         execution, task = context.execution, plan.task
         inputs = await inputs_from(task.interface, arguments, task_name=plan.name, context=dict(parent.custom_context))
+        await store_large_literals(inputs.literals, plan.boundary.inputs)
         uri = join(execution.run_base_dir, context.name, "inputs.pb")
         cache = task.cache
         sctx = self._sctx

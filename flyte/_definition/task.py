@@ -52,7 +52,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 MAX_INLINE_IO_BYTES = 10 * 1024 * 1024
-"""Default limit of what travels inside the messages of one call: 10 MiB (wire-protocol section 4.2)."""
+"""What travels inside the messages of one call: 10 MiB (wire-protocol section 4.2). Beyond it values are stored and
+passed by reference, unless a task has a limit of its own."""
 
 
 class _NotGiven:
@@ -94,8 +95,9 @@ class TaskTemplate(Generic[P, R, F]):
     :param debuggable: whether a debugger can be attached.
     :param parent_env: weak reference to the owning environment; not kept when pickled.
     :param parent_env_name: its name, which is kept.
-    :param max_inline_io_bytes: limit of inputs plus outputs passed inline, in bytes; default 10 MiB. Files, folders
-        and data frames do not count.
+    :param max_inline_io_bytes: limit of inputs plus outputs passed inline, in bytes. Files, folders and data frames do
+        not count. By default there is none: what is larger than 10 MiB is stored once, by content, below the raw-data
+        path and passed by reference. Any other number is a limit that raises.
     :param triggers: what starts the task by itself.
     :param links: links shown beside the task.
     :param entrypoint: whether the task is meant to be started by people.

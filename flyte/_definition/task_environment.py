@@ -134,7 +134,8 @@ class TaskEnvironment(Environment):
         :param timeout: seconds, a timedelta or a :class:`flyte.Timeout`; 0 for no limit.
         :param docs: documentation; the docstring if not given.
         :param report: whether the task makes a report.
-        :param max_inline_io_bytes: limit of inputs plus outputs passed inline, in bytes.
+        :param max_inline_io_bytes: limit of inputs plus outputs passed inline, in bytes; by default larger values are
+            stored and passed by reference.
         :param triggers: what starts the task by itself.
         :raises TypeError: not a function, or an annotation that does not exist.
         :raises ValueError: the function takes ``*args`` or ``**kwargs``; there is already a task of that name from

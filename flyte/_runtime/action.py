@@ -22,6 +22,7 @@ from flyte._wire.values import arguments_from, outputs_from, parse_inputs
 from flyte.errors import BaseRuntimeError, RuntimeSystemError, TaskInterruptedError, user_error_from
 from flyte.storage._transfer import get_stream, put_stream
 from flyte.storage._uri import join
+from flyte.types._offload import store_large_literals
 from flyte.types._pickle import raw_data_path
 
 from .loader import load_task
@@ -111,6 +112,7 @@ async def _act(command: Command, attempt: int, begun: list[Execution]) -> None:
             error.__traceback__ = without_own_frames(error.__traceback__)
             raise _UsersFailure(error) from None
         outputs = await outputs_from(task.interface, result, task_name=task.name)
+        await store_large_literals(outputs.literals, [codec for _, codec in boundary.outputs])
     finally:
         raw_data_path.reset(token)
     await _write(command, "outputs.pb", outputs.SerializeToString(deterministic=True))

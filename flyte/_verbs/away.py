@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from flyte._core.context import get_custom_context
 from flyte._core.identity import random_run_name
-from flyte._definition.task import TaskTemplate
+from flyte._definition.task import MAX_INLINE_IO_BYTES, TaskTemplate
 from flyte._package.includes import style_of
 
 from .session import session
@@ -146,8 +146,11 @@ def settings_of(runner: "Runner", system_paths: str = "") -> "RunSettings":
 async def _inputs(runner: "Runner", plane: "Plane", task: "AnyTask | TaskDetails", arguments: Mapping[str, Any]) -> Any:
     """The message of the arguments; what is too large for it, or a file of this machine, is sent beside it."""
     from flyte._wire.values import inputs_from
+    from flyte.remote._launch import send_files
     from flyte.remote._plane import devbox_folder
+    from flyte.types._engine import codec_for
     from flyte.types._files import raw_data_path
+    from flyte.types._offload import store_large_literals
 
     folder = runner.raw_data_path
     if folder is None and plane.is_devbox:
@@ -156,15 +159,18 @@ async def _inputs(runner: "Runner", plane: "Plane", task: "AnyTask | TaskDetails
     try:
         context = {**get_custom_context(), **(runner.custom_context or {})}
         inputs = await inputs_from(task.interface, arguments, task_name=task.name, context=context)
+        most_bytes = task.max_inline_io_bytes
+        if most_bytes != MAX_INLINE_IO_BYTES and inputs.ByteSize() > most_bytes:
+            from flyte._control.attempt import check_inline
+
+            check_inline(task, inputs)
+        codecs = [codec_for(annotation) for annotation in task.interface.get_input_types().values()]
+        if not plane.is_devbox:
+            await send_files(plane, inputs, Path.cwd())
+        await store_large_literals(inputs.literals, codecs)
     finally:
         if token is not None:
             raw_data_path.reset(token)
     if not plane.is_devbox:
-        from flyte.remote._launch import send_files
-
-        await send_files(plane, inputs, Path.cwd())
-    if inputs.ByteSize() > task.max_inline_io_bytes:
-        from flyte._control.attempt import check_inline
-
-        check_inline(task, inputs)
+        await send_files(plane, inputs, Path.cwd())  # what was stored just now
     return inputs

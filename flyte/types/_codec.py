@@ -214,9 +214,11 @@ class Codec(Generic[T]):
 
     async def decode_async(self, literal: Literal) -> T:
         """:meth:`decode`, for every codec."""
-        if not self.awaits:
-            return await run_in_thread(self.decode, literal) if self.blocks else self.decode(literal)
         try:
+            if literal.HasField("offloaded_metadata"):
+                literal = await run_in_thread(read_offloaded, literal)
+            if not self.awaits:
+                return await run_in_thread(self.decode, literal) if self.blocks else self.decode(literal)
             return await self.load(literal)
         except Mismatch as mismatch:
             raise mismatch.failure() from mismatch.__cause__
@@ -269,15 +271,22 @@ def describe_literal(literal: Literal) -> str:
 def read_offloaded(literal: Literal) -> Literal:
     """The literal that an offloaded one points to.
 
-    :raises Mismatch: its file cannot be read, or is not a literal.
+    :raises Mismatch: its file cannot be read, is damaged, or is not a literal.
     """
+    from hashlib import sha256
+
     from google.protobuf.message import DecodeError
 
     from flyte.types._files import read_bytes
+    from flyte.types._offload import ENDING
 
     uri = literal.offloaded_metadata.uri
+    data = read_bytes(uri)
+    name = uri.rpartition("/")[2]
+    if name.endswith(ENDING) and sha256(data).hexdigest() != name.removesuffix(ENDING):
+        raise Mismatch("an offloaded literal", got=f"a file that is damaged: {uri}")
     try:
-        loaded = parse_literal(read_bytes(uri))
+        loaded = parse_literal(data)
     except DecodeError as error:
         raise Mismatch("an offloaded literal", got=f"a file that is not one: {uri}") from error
     if loaded.HasField("offloaded_metadata"):

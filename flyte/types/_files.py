@@ -92,11 +92,12 @@ def _fetched(uri: str, folder: str) -> str:
     return path
 
 
-def keep(name: str, write: Callable[[str], None]) -> str:
+def keep(name: str, write: Callable[[str], None], size_bytes: int | None = None) -> str:
     """Keep a content below the place of large values; returns its URI.
 
     :param name: relative path, which must follow from the content alone; what is there under it is left as it is.
     :param write: fills a new empty file, given by its path on this machine.
+    :param size_bytes: of the content; a file of this machine that is of another size is written again.
     :raises OSError: it cannot be written.
     :raises ValueError: large values are to go to a storage of an unknown scheme.
     """
@@ -106,7 +107,7 @@ def keep(name: str, write: Callable[[str], None]) -> str:
     uri = join(raw_folder(), name)
     at = locate(uri)
     if at.kind == "local":
-        if not os.path.exists(at.key):
+        if not os.path.exists(at.key) or size_bytes not in (None, os.path.getsize(at.key)):
             with replacing(at) as part:
                 write(part)
         return uri

@@ -69,6 +69,45 @@ def union(value: bytes, variant: bytes) -> bytes:
     return frame(SCALAR, frame(UNION, frame(_FIRST, value) + frame(_SECOND, variant)))
 
 
+def split_map(data: bytes) -> list[tuple[str, memoryview]]:
+    """The names and literals of the bytes of a LiteralMap, which this SDK has written.
+
+    :raises ValueError: it is damaged.
+    """
+    view = memoryview(data)
+    members = []
+    position = 0
+    try:
+        while position < len(view):
+            entry, position = _field(view, position, MEMBER)
+            name, inside = _field(entry, 0, _FIRST)
+            value, end = _field(entry, inside, _SECOND)
+            if end != len(entry):
+                raise ValueError("a map entry is longer than its parts")
+            members.append((str(name, "utf-8"), value))
+    except IndexError as error:
+        raise ValueError("a map of literals ends too soon") from error
+    return members
+
+
+def _field(view: memoryview, position: int, tag: bytes) -> tuple[memoryview, int]:
+    """The body of a length-delimited field at a position, and where it ends."""
+    if view[position] != tag[0]:
+        raise ValueError("not a map of literals")
+    position += 1
+    size = shift = 0
+    while True:
+        group = view[position]
+        position += 1
+        size |= (group & 127) << shift
+        if group < 128:
+            break
+        shift += 7
+    if position + size > len(view):
+        raise ValueError("a map of literals ends too soon")
+    return view[position : position + size], position + size
+
+
 def map_entry(key: bytes, value: bytes) -> bytes:
     """One entry of LiteralMap.literals."""
     return frame(MEMBER, frame(_FIRST, key) + frame(_SECOND, value))

@@ -11,17 +11,22 @@ from flyte.errors import TypeTransformerFailedError
 from . import _framing as framing
 from ._codec import Codec
 from ._mismatch import Mismatch
+from ._offload import INLINE_BYTES, store_large
 
 
 async def dump_values(codecs: Iterable[tuple[str, Codec[Any]]], values: Iterable[Any]) -> bytes:
-    """The bytes of ``values``, each under its codec's name.
+    """The bytes of ``values``, each under its codec's name; what is too large is stored apart.
 
     :raises TypeTransformerFailedError: a value does not fit its type.
     """
     kept = LiteralMap()
+    names, found = [], []
     for (name, codec), value in zip(codecs, values, strict=True):
+        names.append(name)
+        found.append(codec)
         kept.literals[name].CopyFrom(await codec.encode_async(value))
-    return kept.SerializeToString(deterministic=True)
+    data = kept.SerializeToString(deterministic=True)
+    return await store_large(data, zip(names, found, strict=True)) if len(data) > INLINE_BYTES else data
 
 
 def pack_literals(names: Sequence[bytes], literals: Sequence[bytes]) -> bytes:

@@ -205,6 +205,18 @@ async def too_big() -> str:
     return "gave"
 
 
+@env.task
+async def larger(lines: list[str]) -> list[str]:
+    return [*lines, "end"]
+
+
+@env.task
+async def large(n: int) -> str:
+    """More than travels inside a message, in and out."""
+    lines = await larger(await larger(["z" * 1000] * n))
+    return f"{len(lines)} {lines[-2:]}"
+
+
 PROGRAMS = {
     "file": Program(task=file, args={"text": "grüße"}),
     "file_empty": Program(task=file, args={"text": ""}),
@@ -225,6 +237,8 @@ PROGRAMS = {
     "about": Program(task=children_about),
     "prints": Program(task=prints, args={"x": 1}),
     "big_value": Program(task=big, args={"n": 1_000_000}),
+    "large_value": Program(task=large, args={"n": 12_000}),
+    "large_value_of_root": Program(task=larger, args={"lines": ["z" * 1000] * 12_000}),
     "too_big_value": Program(task=too_big),
     "too_big_for_root": Program(task=little, args={"text": "z" * 5000}),
 }
