@@ -25,7 +25,8 @@ def load(name: str) -> ModuleType:
 compare = load("compare")
 measure = load("measure")
 
-SCENARIOS = sorted({name.partition(":")[0] for name in compare.TARGETS if not name.startswith("S8")})
+SCENARIOS = sorted({name.partition(":")[0] for name in compare.TARGETS if not name.startswith(("S8", "S9"))})
+BUNDLES = sorted({name.partition(":")[0] for name in compare.TARGETS if name.startswith("S9")})
 
 
 def drive(driver: str, scenario: str, n: int, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -46,6 +47,15 @@ def test_our_work_gives_the_right_answer(scenario, tmp_path):
     result = json.loads(done.stdout.strip().splitlines()[-1])
     assert result["items"] == (40 if scenario == "S3" else 1 if scenario.startswith("S5") else 3)
     assert result["seconds"] > 0
+
+
+@pytest.mark.parametrize("scenario", BUNDLES)
+def test_projects_are_bundled(scenario, tmp_path):
+    done = drive(compare.BUNDLES, scenario, 60, tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["items"] == 60
+    assert result["seconds"] == result["again_s" if scenario == "S9_again" else "first_s"] > 0
 
 
 @pytest.mark.parametrize("scenario", [s for s in SCENARIOS if s not in compare.NOT_IN_ASYNCIO])

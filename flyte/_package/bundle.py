@@ -311,9 +311,9 @@ def build_pickled_bundle(
                 cloudpickle.unregister_pickle_by_value(module)
 
     def write(file: BinaryIO) -> str:
-        packed = GzipWriter(file)
-        packed.write(content)
-        return packed.close()
+        with GzipWriter(file) as packed:
+            packed.write(content)
+            return packed.close()
 
     path, version = _put(os.path.abspath(folder), write)
     return CodeBundle(computed_version=version, destination=destination, pkl=path)

@@ -69,6 +69,10 @@ TARGETS = {
     "S10_kept:1000": Target(1 / 10),
     "S12:1000": Target(1 / 25),
     "S12_fan:1000": Target(1 / 25),
+    "S9:2000": Target(1 / 2),
+    "S9_git:2000": Target(1 / 2),
+    "S9_loaded:2000": Target(1 / 3),
+    "S9_again:2000": Target(1 / 10),
     "S11_int:10000": Target(1 / 4),
     "S11_dataclass:1000": STRUCTURED_CONVERSION,
     "S11_pydantic:1000": STRUCTURED_CONVERSION,
@@ -93,6 +97,9 @@ KEPT = {"S1_kept:10000": ("S1:10000", 3.0)}
 MOST_SECONDS_TO_UNFINISHED = 2.0
 # How much faster two workers are than one; or nearly as much as bare processes, where the machine gives less.
 LEAST_SPEEDUP, LEAST_OF_BARE = 1.8, 0.95
+
+BUNDLES = "measure_bundle.py"
+"""The driver of the scenarios S9: they are about files, not about runs."""
 
 HELLO = """\
 import asyncio
@@ -163,7 +170,8 @@ class System:
         """One run of ``NAME:N`` or of a command; :class:`Failed` with the reason when it is no good."""
         name, _, n = scenario.partition(":")
         command = self.commands.get(name)
-        argv = command.argv if command else [str(self.python), str(HERE / self.driver), name, n]
+        driver = BUNDLES if name.startswith("S9") else self.driver
+        argv = command.argv if command else [str(self.python), str(HERE / driver), name, n]
         with empty_home() as (work, environment):
             environment["BENCHMARK_SYSTEM"] = self.label
             started = time.perf_counter()
@@ -246,6 +254,10 @@ NOT_IN_ASYNCIO = {
     "S5_file",
     "S7",
     "S7_fill",
+    "S9",
+    "S9_git",
+    "S9_loaded",
+    "S9_again",
     "S10_kept",
     "S12",
     "S12_fan",

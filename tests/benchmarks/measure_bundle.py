@@ -1,10 +1,11 @@
-"""What packing a project's code costs: scenarios S9, S9_git and S9_loaded of the shared harness, and a second bundle.
+"""What packing a project's code costs: scenarios S9, S9_git and S9_loaded, and S9_again, a second bundle of what has
+not changed. ``compare.py`` runs them side by side with the published package.
 
-One process measures one scenario, and prints one line of JSON: the median of some bundles, and a bundle of the same
-tree again. ``--system published`` measures the published package with the same project, in its own environment:
+One process measures one scenario, and prints one line of JSON: medians of some first bundles, and of second ones.
+``--system peer`` measures the published package with the same project, in its own environment:
 
-    python tests/benchmarks/measure_bundle.py S9 --files 2000
-    PYTHON_OF_THE_OTHER tests/benchmarks/measure_bundle.py S9 --system published
+    python tests/benchmarks/measure_bundle.py S9 2000 --repeat 5
+    PYTHON_OF_THE_OTHER tests/benchmarks/measure_bundle.py S9 2000 --repeat 5 --system peer
 """
 
 import argparse
@@ -21,7 +22,13 @@ import tempfile
 import time
 from pathlib import Path
 
-SCENARIOS = {"S9": ("all", False), "S9_git": ("all", True), "S9_loaded": ("loaded_modules", True)}
+# Copy style, and whether the project is a git repository.
+SCENARIOS = {
+    "S9": ("all", False),
+    "S9_git": ("all", True),
+    "S9_loaded": ("loaded_modules", True),
+    "S9_again": ("all", True),
+}
 
 
 def make_project(root: Path, files: int, size_bytes: int = 4096) -> None:
@@ -65,7 +72,7 @@ def bundle_ours(root: Path, folder: Path, style: str, state: Path) -> str:
     return made.tgz
 
 
-def bundle_published(root: Path, folder: Path, style: str, state: Path) -> str:
+def bundle_peer(root: Path, folder: Path, style: str, state: Path) -> str:
     """The archive, by the function that the published package calls for a run."""
     code_bundle = importlib.import_module("flyte._code_bundle")
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,12 +84,12 @@ def main() -> None:
     """Measure one scenario."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenario", choices=SCENARIOS)
-    parser.add_argument("--files", type=int, default=2000)
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--system", choices=("ours", "published"), default="ours")
+    parser.add_argument("files", type=int, nargs="?", default=2000)
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--system", choices=("ours", "peer"), default=os.environ.get("BENCHMARK_SYSTEM", "ours"))
     given = parser.parse_args()
     style, is_repository = SCENARIOS[given.scenario]
-    bundle = bundle_ours if given.system == "ours" else bundle_published
+    bundle = bundle_ours if given.system == "ours" else bundle_peer
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
         os.environ["HOME"] = os.environ["FLYTE_HOME"] = str(top / "home")
@@ -93,7 +100,7 @@ def main() -> None:
         if style == "loaded_modules":
             load(root)
         os.chdir(root)
-        if given.system == "published":
+        if given.system == "peer":
             import flyte
 
             flyte.init(root_dir=root)
@@ -110,18 +117,16 @@ def main() -> None:
         with tarfile.open(archive) as tar:
             assert sum(member.endswith(".py") for member in tar.getnames()) == given.files
         os.chdir("/")
-        print(
-            json.dumps(
-                {
-                    "scenario": given.scenario,
-                    "system": given.system,
-                    "files": given.files,
-                    "first_s": round(statistics.median(fresh_s), 4),
-                    "again_s": round(statistics.median(again_s), 4),
-                    "archive_bytes": os.path.getsize(archive),
-                }
-            )
-        )
+        first, again = statistics.median(fresh_s), statistics.median(again_s)
+        result = {
+            "seconds": again if given.scenario == "S9_again" else first,
+            "items": given.files,
+            "growth_kb": None,
+            "first_s": first,
+            "again_s": again,
+            "archive_bytes": os.path.getsize(archive),
+        }
+        print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 import gzip
 import hashlib
+import io
 import os
+import random
 import subprocess
 import sys
 import tarfile
@@ -15,6 +17,7 @@ import cloudpickle
 import pytest
 
 from flyte._core.code_bundle import CodeBundle
+from flyte._package import archive
 from flyte._package import bundle as module
 from flyte._package.bundle import build_bundle, build_pickled_bundle, download_code_bundle, examine
 from flyte._package.local_imports import certain, glance
@@ -245,6 +248,33 @@ def test_a_large_file_is_not_held_in_memory_and_comes_back(tmp_path, build, monk
     with tarfile.open(build().tgz) as tar:
         assert tar.extractfile("big.bin").read() == (root / "big.bin").read_bytes()
         assert tar.extractfile("a.py").read() == b"x" * 100
+
+
+def test_the_bytes_of_an_archive_follow_from_its_content_alone(monkeypatch):
+    """Not from how it comes in, nor from how many threads there are; any gzip reads them."""
+    chance = random.Random(3)
+    content = b"".join(chance.choice((b"def x(): ", b"return 1\n", chance.randbytes(9))) for _ in range(300_000))
+    made = set()
+    for threads, step in ((1, 999), (2, 1 << 20), (4, archive._PIECE_BYTES), (3, len(content))):
+        monkeypatch.setattr(archive, "_THREADS", threads)
+        file = io.BytesIO()
+        with archive.GzipWriter(file) as packed:
+            for start in range(0, len(content), step):
+                packed.write(content[start : start + step])
+            assert packed.close() == hashlib.md5(file.getvalue(), usedforsecurity=False).hexdigest()
+        made.add(file.getvalue())
+    assert len(made) == 1 and gzip.decompress(made.pop()) == content
+    assert len(content) > 5 * archive._PIECE_BYTES
+
+
+def test_an_archive_that_fails_leaves_no_thread():
+    def members():
+        yield "a", False, 3_000_000, [bytes(3_000_000)]
+        yield "b", False, 3, [b"four"]
+
+    with pytest.raises(ValueError, match="b changed while it was read"):
+        archive.write_archive(io.BytesIO(), members())
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("flyte-gzip")]
 
 
 PICKLER = """
