@@ -19,7 +19,18 @@ from flyte._core.face import nearest
 from flyte._core.identity import ROOT_ACTION, ActionPhase
 
 from .alive import is_alive
-from .history_entries import ACTIONS_BITS, ENDED, FAILED, ActionEntry, AttemptEntry, LogEntry, RunEntry, TaskEntry
+from .history_entries import (
+    ACTIONS_BITS,
+    ENDED,
+    FAILED,
+    ActionEntry,
+    AttemptEntry,
+    LogEntry,
+    RunEntry,
+    TaskEntry,
+    actions_called,
+    several_called,
+)  # fmt: skip
 from .schema import NotAJournal, journal_path, open_file
 
 LAST = "last"
@@ -230,14 +241,11 @@ class History:
     def _actions_like(self, run: RunEntry, name: str) -> list[ActionEntry]:
         actions = self.actions(run.id)
         tasks = self.tasks({action.task for action in actions})
-        wanted = {number for number, task in tasks.items() if name in (task.name, task.name.rpartition(".")[2])}
-        found = [action for action in actions if action.task in wanted]
-        found = found or [action for action in actions if len(name) >= 3 and action.name.startswith(name)]
+        found = actions_called(name, actions, tasks)
         if len(found) == 1:
             return found
         if found:
-            some = ", ".join(action.name for action in found[:5]) + (", ..." if len(found) > 5 else "")
-            raise NotRemembered(f"{len(found)} actions of run {run.name!r} go by {name!r}; name one of them: {some}")
+            raise NotRemembered(several_called(run.name, name, found))
         known = [task.name.rpartition(".")[2] for task in tasks.values()] + [action.name for action in actions[:1000]]
         raise NotRemembered(
             f"run {run.name!r} has no action {name!r}{_hint(name, known)}; 'flyte get action {run.name}' lists them"

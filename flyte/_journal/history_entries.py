@@ -1,6 +1,7 @@
 """What the history gives of a run: plain values, decoded no further than somebody asks."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -209,3 +210,17 @@ class LogEntry(NamedTuple):
     at: float
     source: str
     line: str
+
+
+def actions_called(name: str, actions: Sequence[ActionEntry], tasks: Mapping[int, TaskEntry]) -> list[ActionEntry]:
+    """The actions that somebody may mean who calls one so: those of a task of that name, else those whose name begins
+    so, from three letters on."""
+    wanted = {number for number, task in tasks.items() if name in (task.name, task.name.rpartition(".")[2])}
+    found = [action for action in actions if action.task in wanted]
+    return found or [action for action in actions if len(name) >= 3 and action.name.startswith(name)]
+
+
+def several_called(run: str, name: str, found: Sequence[ActionEntry]) -> str:
+    """What is said where more than one action is called so."""
+    some = ", ".join(action.name for action in found[:5]) + (", ..." if len(found) > 5 else "")
+    return f"{len(found)} actions of run {run!r} go by {name!r}; name one of them: {some}"

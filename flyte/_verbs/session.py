@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flyte._core import log
 from flyte._core.ambient import Ambient
 from flyte._core.context import current
+from flyte._core.scope import Scope, chosen_scope
 from flyte.errors import InitializationError
 
 if TYPE_CHECKING:
@@ -196,6 +197,7 @@ def _set(new: Session, connection: "Connection | None") -> None:
     """Both at once, so that calls of several threads do not mix."""
     with _lock:
         _session.set_default(new)
+        chosen_scope.set_default(Scope(new.project, new.domain))
         if new.image_builder != "local" or "flyte._package.image_engine" in sys.modules:
             # Not loaded for the default alone: start-up is for those who build nothing.
             from flyte._package.image_engine import configured_builder

@@ -10,15 +10,14 @@ import typer
 from ._away import goes_away
 from ._options import OUTPUTS, one_of, read_limit, wants_json, was_given
 from ._params import TextGroup
+from ._shown import print_action, print_actions, print_runs, print_values
 from ._tables import (
     TextCommand,
     complete_runs,
     duration,
     moment,
     new_app,
-    one_line,
     print_facts,
-    print_table,
     short,
     single,
     told,
@@ -34,11 +33,7 @@ FOLLOWED_EVERY_S = 0.1
 """How often a live run is looked at; its end is seen within this time."""
 _ESCAPES = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
 """What a terminal would act on, but for colours and tabs."""
-_SHOWN = 2000
-"""Characters of a value that a terminal shows."""
 _RUNS = 50
-_ALIKE = 20
-"""Calls of one task by one action that a terminal shows; the rest is counted."""
 
 RUN = typer.Argument(
     ..., metavar="RUN", help="Name of the run, or 'last' for the latest.", autocompletion=complete_runs
@@ -123,12 +118,7 @@ def get_run(
             chosen = any(was_given(ctx, option) for option in choosing)
             print(f"no run is remembered {'that fits' if chosen else 'yet'}", file=sys.stderr)
             return
-        now = time.time()
-        rows = [
-            (run.name, run.task, run.phase, moment(run.started_at), duration(run.started_at, run.ended_at, now))
-            for run in runs
-        ]
-        print_table(("NAME", "TASK", "PHASE", "STARTED", "DURATION"), rows, phase_column=2)
+        print_runs(runs)
         if given and len(runs) == given:
             print(f"... the newest {given}; --limit 0 lists all", file=sys.stderr)
 
@@ -182,78 +172,7 @@ def get_action(
                 ]
             )
             return
-        rows = _tree(actions, {number: short(task.name) for number, task in tasks.items()}, phase)
-        if sys.stdout.isatty() and not every:
-            rows = _counted(rows)
-        if not rows:
-            print(f"run {of.name} has no actions" + (" in that phase" if phase else " yet"), file=sys.stderr)
-            return
-        table = [(f"{'  ' * depth}{task}", *_row(one)) for depth, task, one in rows]
-        print_table(("TASK", "ACTION", "PHASE", "DURATION", "NOTE"), table, phase_column=2)
-
-
-_Row = tuple[int, str, "ActionEntry | str"]
-
-
-def _tree(actions: "list[ActionEntry]", tasks: dict[int, str], phases: Any) -> list[_Row]:
-    """The actions from the root down, each with its depth."""
-    known = {one.id for one in actions}
-    below: dict[int | None, list[ActionEntry]] = {}
-    for one in actions:
-        # The row of a parent that was killed at once may be missing.
-        below.setdefault(one.parent if one.parent in known else None, []).append(one)
-    rows: list[_Row] = []
-    waiting = [(0, one) for one in reversed(below.get(None, []))]
-    while waiting:
-        depth, one = waiting.pop()
-        if phases is None:
-            rows.append((depth, tasks[one.task], one))
-        elif one.phase in phases:
-            rows.append((0, tasks[one.task], one))
-        waiting += [(depth + 1, child) for child in reversed(below.get(one.id, ()))]
-    return rows
-
-
-def _counted(rows: list[_Row]) -> list[_Row]:
-    """``rows`` with no more than a few calls of the same task by the same action; the others are one row."""
-    seen: dict[tuple[int | None, int, str], int] = {}
-    kept: list[_Row] = []
-    hidden: dict[tuple[int | None, int, str], int] = {}
-    skipped: set[int] = set()
-    for depth, task, one in rows:
-        assert not isinstance(one, str)
-        if one.parent in skipped:
-            skipped.add(one.id)
-            continue
-        key = (one.parent, one.task, one.phase)
-        seen[key] = seen.get(key, 0) + 1
-        if seen[key] > _ALIKE and one.has_ended:
-            skipped.add(one.id)
-            if key not in hidden:
-                kept.append((depth, f"... {task}", ""))
-                hidden[key] = len(kept) - 1
-        else:
-            kept.append((depth, task, one))
-    for key, place in hidden.items():
-        depth, task, _ = kept[place]
-        kept[place] = (depth, task, f"{seen[key] - _ALIKE:,} more {key[2]}; --all shows them")
-    return kept
-
-
-def _row(one: "ActionEntry | str") -> tuple[str, str, str, str]:
-    if isinstance(one, str):
-        return "", "", "", one
-    notes = [f"group {one.group}"] if one.group else []
-    if one.attempts > 1:
-        notes.append(f"{one.attempts} attempts")
-    if one.cache is not None:
-        notes.append(f"cache {one.cache}")
-    if one.waits is not None:
-        notes.append(f"waits for {one.waits.what}")
-    if one.fault is not None:
-        notes.append(one.fault.line)
-    note = one_line(", ".join(notes), 100) if notes else ""
-    return one.name, one.phase, duration(one.started_at or one.queued_at, one.ended_at or time.time()), note
+        print_actions(of.name, actions, tasks, phase, every)
 
 
 def _show_action(ctx: typer.Context, history: "History", run: "RunEntry", action: "ActionEntry") -> None:
@@ -264,42 +183,13 @@ def _show_action(ctx: typer.Context, history: "History", run: "RunEntry", action
     parent = history.action_by_id(action.parent) if action.parent is not None else None
     origin = history.action_by_id(action.source) if action.source is not None else None
     of = history.run_by_id(origin.run) if origin is not None else None
+    came = (of.name, origin.name) if of is not None and origin is not None else None
     if wants_json(ctx):
-        came = (of.name, origin.name) if of is not None and origin is not None else None
         details = ActionDetails(action, run, task, parent, None, attempts, came)  # type: ignore[arg-type]
         _print_json(details.to_dict())
         return
-    began = action.started_at or action.queued_at
-    facts = [
-        ("action", action.name),
-        ("run", run.name),
-        ("task", task.name + ("" if task.kind == "task" else f" ({task.kind})")),
-        ("phase", action.phase),
-        ("called by", f"{short(history.task(parent.task).name)} ({parent.name})" if parent is not None else "the run"),
-        ("started", moment(began)),
-        ("duration", duration(began, action.ended_at, None if action.has_ended else time.time())),
-        ("attempts", str(action.attempts)),
-    ]
-    if action.group:
-        facts.append(("group", action.group))
-    if action.cache is not None:
-        facts.append(("cache", action.cache))
-    if origin is not None and of is not None:
-        facts.append(("recovered from", f"action {origin.name} of run {of.name}"))
-    if action.waits is not None:
-        facts.append(("waits for", f"{action.waits.what}, since {moment(action.waits.since)}"))
-    if action.fault is not None:
-        facts.append(("error", action.fault.traceback.strip() or action.fault.line))
-    print_facts(facts)
-    if len(attempts) > 1:
-        print_table(
-            ("ATTEMPT", "STARTED", "DURATION", "ERROR"),
-            [
-                (str(one.number), moment(one.started_at), duration(one.started_at, one.ended_at),
-                 one.fault.line if one.fault is not None else "")
-                for one in attempts
-            ],
-        )  # fmt: skip
+    caller = (history.task(parent.task).name, parent.name) if parent is not None else None
+    print_action(run.name, action, task, attempts, caller, came)
 
 
 def get_io(
@@ -334,25 +224,7 @@ def get_io(
             _print_json({"run": of.name, "action": one.name, "phase": one.phase, **shown})
             return
         for title, values in shown.items():
-            _print_values(title, values, one)
-
-
-def _print_values(title: str, values: dict[str, Any], action: "ActionEntry") -> None:
-    from pprint import pformat
-
-    if not values:
-        why = f" (it {action.phase.replace('_', ' ')})" if title == "outputs" and action.phase != "succeeded" else ""
-        print(f"{title}: none{why}")
-        return
-    print(f"{title}:")
-    for name, value in values.items():
-        text = repr(value)
-        if len(text) > _SHOWN and sys.stdout.isatty():
-            text = f"{text[:_SHOWN]}... ({len(text):,} characters; --output json shows all)"
-        elif len(text) + len(name) > 100:
-            text = pformat(value, width=100).replace("\n", "\n    ")
-            text = "\n    " + text if "\n" in text else text
-        print(f"  {name}: {text}")
+            print_values(title, values, one)
 
 
 def get_logs(

@@ -1,4 +1,4 @@
-"""Runs and their actions, as objects: the history of this machine, and later what a control plane knows.
+"""Runs and their actions, as objects: the history of this machine, and what a control plane knows.
 
 A face: names are resolved on first use, so importing this package loads neither SQLite nor protobuf.
 """
@@ -15,10 +15,16 @@ if TYPE_CHECKING:
     from flyte.remote._identity import TimeFilter as TimeFilter
     from flyte.remote._literals import PickledValue as PickledValue
     from flyte.remote._literals import UnreadValue as UnreadValue
+    from flyte.remote._projects import Project as Project
     from flyte.remote._runs import Run as Run
     from flyte.remote._runs import RunDetails as RunDetails
+    from flyte.remote._secrets import Secret as Secret
+    from flyte.remote._secrets import SecretTypes as SecretTypes
     from flyte.remote._tasks import Task as Task
     from flyte.remote._tasks import TaskDetails as TaskDetails
+    from flyte.remote._triggers import Trigger as Trigger
+    from flyte.remote._triggers import TriggerDetails as TriggerDetails
+    from flyte.remote._users import User as User
     from flyte.remote._values import ActionInputs as ActionInputs
     from flyte.remote._values import ActionOutputs as ActionOutputs
 
@@ -29,12 +35,18 @@ _TABLE = {
     "ActionOutputs": "flyte.remote._values",
     "Condition": "flyte.remote._conditions",
     "PickledValue": "flyte.remote._literals",
+    "Project": "flyte.remote._projects",
     "Run": "flyte.remote._runs",
     "RunDetails": "flyte.remote._runs",
+    "Secret": "flyte.remote._secrets",
+    "SecretTypes": "flyte.remote._secrets",
     "Task": "flyte.remote._tasks",
     "TaskDetails": "flyte.remote._tasks",
     "TimeFilter": "flyte.remote._identity",
+    "Trigger": "flyte.remote._triggers",
+    "TriggerDetails": "flyte.remote._triggers",
     "UnreadValue": "flyte.remote._literals",
+    "User": "flyte.remote._users",
     "auth_metadata": "flyte.remote._auth_metadata",
 }
 _NO_CLIENT = "the control-plane client is not built yet"
@@ -42,13 +54,7 @@ _MISSING = {
     "App": "apps is not built yet",
     "Artifact": _NO_CLIENT,
     "PartitionSchema": _NO_CLIENT,
-    "Project": _NO_CLIENT,
-    "Secret": _NO_CLIENT,
-    "SecretTypes": _NO_CLIENT,
     "Settings": _NO_CLIENT,
-    "Trigger": _NO_CLIENT,
-    "TriggerDetails": _NO_CLIENT,
-    "User": _NO_CLIENT,
     "upload_dir": _NO_CLIENT,
     "upload_file": _NO_CLIENT,
 }
@@ -62,11 +68,17 @@ __all__ = [
     "ActionOutputs",
     "Condition",
     "PickledValue",
+    "Project",
     "Run",
     "RunDetails",
+    "Secret",
+    "SecretTypes",
     "Task",
     "TaskDetails",
     "TimeFilter",
+    "Trigger",
+    "TriggerDetails",
     "UnreadValue",
+    "User",
     "auth_metadata",
 ]

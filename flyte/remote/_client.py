@@ -5,14 +5,19 @@ left in ``_connection.configured``.
 """
 
 import threading
+from dataclasses import replace
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flyte.errors import InitializationError
 
 from ._auth import authenticator
 from ._channel import Channel, Credentials
 from ._connection import Connection, configured
+from ._endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from ._clusters import Clusters
 
 SERVICES = {
     "actions": ("actions.actions_service", "ActionsService"),
@@ -74,6 +79,8 @@ class Client:
     def __init__(self, connection: Connection, credentials: Credentials | None = None, *, retried: bool = True) -> None:
         self.connection = connection
         self.channel = Channel(connection, credentials or authenticator(connection), retried=retried)
+        self._answers: Clusters | None = None
+        self._others: dict[Endpoint, Client] = {}
 
     def __getattr__(self, name: str) -> Any:
         if name not in SERVICES:
@@ -83,9 +90,36 @@ class Client:
         setattr(self, name, stub)
         return stub
 
+    async def at_cluster(self, operation: int, **resource: Any) -> "Client":
+        """The client of the cluster that answers for a resource: this one, or one of another endpoint.
+
+        :param operation: one of :data:`flyte.remote._clusters.Operation`.
+        :param resource: the one resource that the call is about, by its name in ``SelectClusterRequest``.
+        :raises UnionRpcError: the control plane could not be asked.
+        :raises RuntimeSystemError: ``ClusterNotReached``: it names no endpoint.
+        """
+        from ._clusters import Clusters
+
+        with _lock:
+            if self._answers is None:
+                self._answers = Clusters(self.connection.endpoint, self.connection.insecure)
+        endpoint = await self._answers.find(self.clusters, operation, **resource)
+        if endpoint is None:
+            return self
+        with _lock:
+            other = self._others.get(endpoint)
+            if other is None:
+                there = replace(self.connection, endpoint=endpoint)
+                # Who the caller is, the control plane says: its tokens are good for its clusters.
+                other = Client(there, self.channel.credentials, retried=self.channel.retried)
+                self._others[endpoint] = other
+            return other
+
     async def close(self) -> None:
         """Close the connections of the running event loop; they are closed with the loop anyway."""
         await self.channel.close()
+        for other in list(self._others.values()):
+            await other.channel.close()
 
 
 _current: tuple[Connection, Client] | None = None

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from flyteidl2.common.identifier_pb2 import ProjectIdentifier, RunIdentifier
+from flyteidl2.common.identifier_pb2 import RunIdentifier
+from flyteidl2.common.run_pb2 import OffloadedInputData
 from flyteidl2.core.literals_pb2 import Literal
 from flyteidl2.dataproxy.dataproxy_service_pb2 import UploadInputsRequest
 from flyteidl2.task.common_pb2 import Inputs
@@ -32,6 +33,7 @@ from flyte.errors import (
 from flyte.types._files import local_path
 from flyte.types._guessing import guess_interface
 
+from ._clusters import Operation
 from ._plane import Plane
 from ._runs import Run
 from ._source import source_of
@@ -71,7 +73,7 @@ async def launch(plane: Plane, made: Launch) -> Run:
     settings = run_spec(made.settings, deployed=made.spec is None)
     request = CreateRunRequest(run_id=run_id, run_spec=settings, source=RUN_SOURCE_CLI)
     upload = UploadInputsRequest(
-        project_id=ProjectIdentifier(organization=plane.org, name=made.project, domain=made.domain),
+        project_id=plane.project_id(made.project, made.domain),
         inputs=made.inputs,
         base_dir=made.settings.run_base_dir or "",
     )
@@ -84,7 +86,7 @@ async def launch(plane: Plane, made: Launch) -> Run:
         upload.task_id.CopyFrom(made.task)
     with _told_of(made.name):
         try:
-            stored = (await plane.client.data.UploadInputs(upload)).offloaded_input_data
+            stored = await _stored(plane, upload)
             request.offloaded_input_data.CopyFrom(offloaded_by_content(stored, made.inputs, made.ignored_inputs))
         except RpcUnimplementedError:
             request.inputs.CopyFrom(made.inputs)
@@ -127,19 +129,25 @@ async def repeat(
         task_spec=details.task,
     )
     upload = UploadInputsRequest(
-        project_id=ProjectIdentifier(organization=plane.org, name=root.project, domain=root.domain),
+        project_id=plane.project_id(root.project, root.domain),
         task_spec=details.task,
         inputs=sent,
         base_dir=settings.run_base_dir,
     )
     with _told_of(name):
         try:
-            stored = (await plane.client.data.UploadInputs(upload)).offloaded_input_data
+            stored = await _stored(plane, upload)
             ignored = tuple(details.task.task_template.metadata.cache_ignore_input_vars)
             request.offloaded_input_data.CopyFrom(offloaded_by_content(stored, sent, ignored))
         except RpcUnimplementedError:
             request.inputs.CopyFrom(sent)
     return await _create(plane, request, is_named, None)
+
+
+async def _stored(plane: Plane, upload: UploadInputsRequest) -> OffloadedInputData:
+    cluster = await plane.client.at_cluster(Operation.OPERATION_UPLOAD_INPUTS, project_id=upload.project_id)
+    stored: OffloadedInputData = (await cluster.data.UploadInputs(upload)).offloaded_input_data
+    return stored
 
 
 async def _changed(before: Inputs, spec: TaskSpec, changes: Mapping[str, Any]) -> Inputs:

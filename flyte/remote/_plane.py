@@ -3,13 +3,17 @@
 import json
 import os
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from flyteidl2.common.identifier_pb2 import ProjectIdentifier
 
 from flyte._core.context import current
 from flyte._core.home import home_dir
 from flyte._core.identity import ROOT_ACTION, ActionID
+from flyte._core.scope import Scope, chosen_scope
 from flyte.errors import InitializationError
 
 from ._channel import Credentials, Headers
@@ -41,6 +45,10 @@ class Plane:
     def endpoint(self) -> str:
         """Host and port."""
         return str(self.client.connection.endpoint)
+
+    def project_id(self, project: str | None = None, domain: str | None = None) -> ProjectIdentifier:
+        """The identity of a project; of the own one, if none is given."""
+        return ProjectIdentifier(organization=self.org, name=project or self.project, domain=domain or self.domain)
 
     def root(self, run: str, project: str | None = None, domain: str | None = None) -> ActionID:
         """The identity of the first action of a run."""
@@ -110,7 +118,8 @@ def running_devbox() -> Devbox | None:
         return None
 
 
-_planes: dict[Connection | Devbox, Plane] = {}
+_Key = tuple[Connection | Devbox, str | None, str | None]
+_planes: dict[_Key, Plane] = {}
 _lock = threading.Lock()
 _KEPT = 8
 
@@ -123,7 +132,7 @@ def find_plane() -> Plane:
     connection, devbox = configured.get(), running_devbox()
     if connection is not None:
         own = devbox if devbox is not None and _is_same(connection, devbox) else None
-        return _kept(connection, lambda: _make(connection, client() if own is None else None, own))
+        return _kept(connection, lambda scope: _make(connection, client() if own is None else None, own, scope))
     if devbox is None:
         raise InitializationError(
             "NoControlPlaneError",
@@ -132,7 +141,31 @@ def find_plane() -> Plane:
             "or name a control plane with flyte.init(endpoint=...), --endpoint or a config file",
         )
     made = Connection(endpoint=parse_endpoint(devbox.endpoint), insecure=True, auth_type="None")
-    return _kept(devbox, lambda: _make(made, None, devbox))
+    return _kept(devbox, lambda scope: _make(made, None, devbox, scope))
+
+
+def find_client() -> tuple[Client, str]:
+    """The client of the control plane, and the organization there: for calls that are about no project.
+
+    :raises InitializationError: none is configured, and no devbox runs.
+    """
+    connection = configured.get()
+    if connection is not None and not connection.endpoint.is_loopback:
+        return client(), connection.org or connection.endpoint.organization or LOCAL_ORG
+    # At an address of this machine there may be a devbox, with a token; projects have defaults there.
+    plane = find_plane()
+    return plane.client, plane.org
+
+
+def scope_in_force() -> Scope:
+    """The project and domain of the running task, else those that were chosen; None where nothing says one."""
+    connection, context, chosen = configured.get(), current.get(), chosen_scope.get() or Scope()
+    project, domain = chosen.project, chosen.domain
+    if connection is not None:
+        project, domain = project or connection.project, domain or connection.domain
+    if context is not None and context.execution.mode == "remote":
+        project, domain = context.execution.project or project, context.execution.domain or domain
+    return Scope(project, domain)
 
 
 def _is_same(connection: Connection, devbox: Devbox) -> bool:
@@ -140,22 +173,24 @@ def _is_same(connection: Connection, devbox: Devbox) -> bool:
     return connection.endpoint.is_loopback and connection.endpoint.port == there.port
 
 
-def _kept(key: Connection | Devbox, make: Any) -> Plane:
+def _kept(there: Connection | Devbox, make: Callable[[Scope], Plane]) -> Plane:
+    scope = scope_in_force()
+    key = (there, scope.project, scope.domain)
     with _lock:
         found = _planes.get(key)
         if found is None:
             while len(_planes) >= _KEPT:
                 _planes.pop(next(iter(_planes)))
-            found = _planes[key] = make()
+            found = make(scope)
+            # The same control plane has one channel, whichever of its projects is meant.
+            same = next((plane for other, plane in _planes.items() if other[0] == there), None)
+            found = _planes[key] = replace(found, client=same.client) if same is not None else found
         return found
 
 
-def _make(connection: Connection, made: Client | None, devbox: Devbox | None) -> Plane:
+def _make(connection: Connection, made: Client | None, devbox: Devbox | None, scope: Scope) -> Plane:
     credentials: Credentials | None = Token(devbox.token) if devbox is not None else None
-    project, domain = connection.project, connection.domain
-    context = current.get()
-    if context is not None and context.execution.mode == "remote":
-        project, domain = context.execution.project or project, context.execution.domain or domain
+    project, domain = scope.project, scope.domain
     if devbox is not None or connection.endpoint.is_loopback:
         project, domain = project or DEVBOX_PROJECT, domain or DEVBOX_DOMAIN
     for name, value in {"project": project, "domain": domain}.items():

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from flyteidl2.common.identifier_pb2 import ProjectIdentifier
 from flyteidl2.common.list_pb2 import Filter, ListRequest, Sort
 from flyteidl2.task.task_definition_pb2 import TaskDetails as WireDetails
 from flyteidl2.task.task_definition_pb2 import TaskIdentifier, TaskSpec
@@ -416,9 +415,7 @@ def _request(
         request=ListRequest(
             limit=limit, token=token, filters=filters, sort_by_fields=[Sort(key="created_at", direction=direction)]
         ),
-        project_id=ProjectIdentifier(
-            organization=plane.org, name=project or plane.project, domain=domain or plane.domain
-        ),
+        project_id=plane.project_id(project, domain),
         known_filters=list(known),
     )
 

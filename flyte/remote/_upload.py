@@ -19,6 +19,7 @@ from flyte._core.log import logger
 from flyte._core.threads import run_in_thread
 from flyte.errors import InitializationError, RuntimeSystemError
 
+from ._clusters import Operation
 from ._plane import Plane
 
 KEPT_S = 24 * 3600.0
@@ -86,7 +87,10 @@ async def upload_file(
         add_content_md5_metadata=True,
     )
     request.expires_in.FromSeconds(min(int(timeout_s) + 300, _NEVER_LONGER_S))
-    place = await plane.client.data.CreateUploadLocation(request)
+    cluster = await plane.client.at_cluster(
+        Operation.OPERATION_CREATE_UPLOAD_LOCATION, project_id=plane.project_id(project, domain)
+    )
+    place = await cluster.data.CreateUploadLocation(request)
     headers = {
         **dict(place.headers),
         "Content-Length": str(size_bytes),

@@ -2,16 +2,8 @@
 
 from typing import Any
 
-from ._client import Client, client
-from ._connection import configured
-from ._plane import find_plane
-
-
-def _client_in_force() -> Client:
-    connection = configured.get()
-    # No project is needed to ask this; but at an address of this machine there may be a devbox with a token.
-    needs_no_project = connection is not None and not connection.endpoint.is_loopback
-    return client() if needs_no_project else find_plane().client
+from ._client import Client
+from ._plane import find_client
 
 
 async def ask_who(of: Client | None = None) -> dict[str, Any]:
@@ -24,7 +16,7 @@ async def ask_who(of: Client | None = None) -> dict[str, Any]:
     from flyteidl2.auth.identity_pb2 import UserInfoRequest
     from google.protobuf.json_format import MessageToDict
 
-    one = of or _client_in_force()
+    one = of or find_client()[0]
     said = await one.identity.UserInfo(UserInfoRequest())
     return {
         "endpoint": str(one.connection.endpoint),
