@@ -19,18 +19,20 @@ def connect_away(ctx: "Context") -> None:
     """Configure the control plane, unless the user's module did; what was set for the session stays."""
     from dataclasses import replace
 
+    from flyte._core.scope import Scope, chosen_scope
     from flyte._verbs import session as sessions
     from flyte.remote._connection import configured
 
-    if configured.get() is not None:
-        return
-    before = sessions.session()
-    connect(ctx)
-    now = sessions.session()
-    kept = {name: getattr(before, name) for name in ("root_dir", "images", "image_builder", "storage")}
-    sessions._session.set_default(
-        replace(now, **kept, project=before.project or now.project, domain=before.domain or now.domain)
-    )
+    if configured.get() is None:
+        before = sessions.session()
+        connect(ctx)
+        now = sessions.session()
+        kept = {name: getattr(before, name) for name in ("root_dir", "images", "image_builder", "storage")}
+        sessions._session.set_default(
+            replace(now, **kept, project=before.project or now.project, domain=before.domain or now.domain)
+        )
+    said = sessions.session()
+    chosen_scope.set_default(Scope(ctx.params.get("project") or said.project, ctx.params.get("domain") or said.domain))
 
 
 def goes_away(ctx: "Context") -> bool:
@@ -81,25 +83,44 @@ def follow_or_name(ctx: "Context", run: "Run", task: str) -> None:
     :param task: name of its task.
     """
     as_json = wants_json(ctx)
+    if not as_json:
+        print(f"run {run.name} of {task} started{_where(run)}", file=sys.stderr, flush=True)
     if ctx.params.get("follow"):
-        _follow(run, task, as_json)
+        _follow(ctx, run, task, as_json)
     elif as_json:
         _print_run(run, None, 0.0)
     else:
-        print(f"run {run.name} of {task} started: {run.url}", file=sys.stderr, flush=True)
         print(run.name, flush=True)
+        if _is_on_devbox(run):
+            print(f"to see it: flyte get run {run.name} --remote", file=sys.stderr, flush=True)
 
 
-def _follow(run: "Run", task: str, as_json: bool) -> None:
+def _where(run: "Run") -> str:
+    # The devbox has no pages that an address would lead to.
+    return " on the devbox" if _is_on_devbox(run) else f": {run.url}"
+
+
+def _is_on_devbox(run: "Run") -> bool:
+    plane = getattr(run._source, "plane", None)
+    return plane is not None and plane.is_devbox
+
+
+def _follow(ctx: "Context", run: "Run", task: str, as_json: bool) -> None:
     from flyte._core.loop import run_blocking
 
+    from ._follow import follow
+    from ._progress import progress
     from ._render import print_outputs, write_error
 
     began = time.monotonic()
-    if not as_json:
-        print(f"run {run.name} of {task} started: {run.url}", file=sys.stderr, flush=True)
     try:
-        run_blocking(lambda: _show(run, as_json))
+        if as_json:
+            run.wait()
+        else:
+            with progress(run.name, task, not ctx.find_root().params.get("no_progress"), opening=False) as view:
+                view.ended = "was left"
+                run_blocking(lambda: follow(run, view))
+                view.ended = run.phase.value.replace("_", " ")
     except KeyboardInterrupt:
         write_error(f"run {run.name} goes on; to end it: flyte abort run {run.name}")
         raise
@@ -107,54 +128,12 @@ def _follow(run: "Run", task: str, as_json: bool) -> None:
     outputs = dict(run.outputs().named_outputs) if run.phase.value in ("succeeded", "recovered") else None
     if as_json:
         _print_run(run, outputs, took_s)
+    elif outputs is not None:
+        print_outputs(outputs)
     else:
-        print(f"run {run.name} of {task} {run.phase.value} in {took_s:.1f} s", file=sys.stderr, flush=True)
-        if outputs is not None:
-            print_outputs(outputs)
-        else:
-            _print_failure(run)
+        _print_failure(run)
     if outputs is None:
         raise typer.Exit(1)
-
-
-async def _show(run: "Run", as_json: bool) -> None:
-    """Log lines as they are written, and each phase as it begins, until the end."""
-    import asyncio
-    from contextlib import aclosing
-
-    if as_json:
-        await run.wait.aio()
-        return
-    root = await _root(run)
-    reading = asyncio.create_task(_lines(root))
-    try:
-        last = None
-        async with aclosing(run.watch()) as changes:
-            async for details in changes:
-                if details.phase is not last:
-                    last = details.phase
-                    print(f"{details.name}: {last.value}", file=sys.stderr, flush=True)
-        # The last lines may come a moment after the end; a log that does not end must keep nobody.
-        await asyncio.wait({reading}, timeout=2.0)
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-
-
-async def _root(run: "Run") -> Any:
-    from flyte.remote._actions import Action
-
-    return await Action._of(run._entry, None, run._source)
-
-
-async def _lines(root: Any) -> None:
-    from flyte.errors import BaseRuntimeError
-
-    try:
-        async for line in root.get_logs.aio():
-            print(line, file=sys.stderr, flush=True)
-    except BaseRuntimeError as error:
-        print(f"no log lines can be shown: {error}", file=sys.stderr, flush=True)
 
 
 def _print_failure(run: "Run") -> None:

@@ -49,14 +49,17 @@ def connect(ctx: "Context") -> None:
 @contextmanager
 def reached(ctx: "Context") -> Iterator[None]:
     """What fails on the way to a control plane is said in one line, or as JSON; the exit code is then 1."""
-    from flyte.errors import BaseRuntimeError
+    from flyte.errors import ActionNotFoundError, BaseRuntimeError
 
     from ._render import json_text, write_error
+    from ._tables import without_reader
 
     try:
         yield
         sys.stdout.flush()
-    except (BaseRuntimeError, ValueError) as error:
+    except (BaseRuntimeError, ActionNotFoundError, ValueError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            raise without_reader() from None
         code = getattr(error, "code", type(error).__name__)
         kind = getattr(error, "kind", "user")
         if wants_json(ctx):

@@ -82,14 +82,18 @@ def delete_run(
 
 def command() -> "Command":
     """``flyte delete``."""
+    from ._catalog import delete_project, delete_secret, delete_trigger
     from ._plane import delete_devbox
 
     app = new_app()
 
     @app.callback(cls=TextGroup, no_args_is_help=True)
     def delete() -> None:
-        """Delete what is remembered on this machine."""
+        """Delete what is remembered on this machine, or kept on a control plane."""
 
     app.command("run", cls=TextCommand)(delete_run)
+    app.command("project", cls=TextCommand)(delete_project)
+    app.command("secret", cls=TextCommand)(delete_secret)
+    app.command("trigger", cls=TextCommand)(delete_trigger)
     app.command("devbox", cls=TextCommand)(delete_devbox)
     return single(app)

@@ -1,6 +1,5 @@
 """``flyte get``: runs, their actions, and what those took, gave and said, from the history on this machine."""
 
-import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ import typer
 from ._away import goes_away
 from ._options import OUTPUTS, one_of, read_limit, wants_json, was_given
 from ._params import TextGroup
-from ._shown import print_action, print_actions, print_runs, print_values
+from ._shown import open_page, print_action, print_actions, print_runs, print_values, visible
 from ._tables import (
     TextCommand,
     complete_runs,
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 FOLLOWED_EVERY_S = 0.1
 """How often a live run is looked at; its end is seen within this time."""
-_ESCAPES = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
-"""What a terminal would act on, but for colours and tabs."""
 _RUNS = 50
 
 RUN = typer.Argument(
@@ -71,6 +68,23 @@ LOCAL: Any = typer.Option(
 )
 
 
+def _where(option: str, what: str) -> Any:
+    return typer.Option(None, f"--{option}", f"-{option[0]}", metavar="NAME", help=f"On a control plane: {what}")
+
+
+PROJECT, DOMAIN = _where("project", "project of the run."), _where("domain", "domain of the run.")
+
+
+def _away(ctx: typer.Context) -> bool:
+    """Whether the command is about a control plane; what only that has is refused otherwise."""
+    if goes_away(ctx):
+        return True
+    for option in ("project", "domain"):
+        if was_given(ctx, option):
+            ctx.fail(f"--{option} says where on a control plane the run is: add --remote")
+    return False
+
+
 def get_run(
     ctx: typer.Context,
     name: str = typer.Argument(
@@ -91,9 +105,12 @@ def get_run(
 
     given: Any = limit
     choosing = ("task", "phase", "paused_only", "project", "domain", "limit")
-    if name is not None and any(was_given(ctx, option) for option in choosing):
-        ctx.fail("an option that chooses among runs does not go with the NAME of one")
-    if goes_away(ctx):
+    away = goes_away(ctx)
+    for option in choosing:
+        # On a control plane a name is one of a project and domain.
+        if name is not None and was_given(ctx, option) and not (away and option in ("project", "domain")):
+            ctx.fail("an option that chooses among runs does not go with the NAME of one")
+    if away:
         from ._objects_away import get_run_away
 
         filters = {"task": task, "phases": phase, "paused_only": paused_only, "project": project, "domain": domain}
@@ -149,12 +166,20 @@ def get_action(
     ),
     phase: list[str] = IN_PHASE,
     every: bool = typer.Option(False, "--all", help="On a terminal: also those that would only be counted."),
+    project: str = PROJECT,
+    domain: str = DOMAIN,
+    local: bool = LOCAL,
     output: str = OUTPUT,
 ) -> None:
     """Show the actions of a run as a tree, or one of them."""
     from flyte._journal.history import History
     from flyte.remote._documents import action_document
 
+    if _away(ctx):
+        from ._objects_away import get_action_away
+
+        get_action_away(ctx, run, action, phase, every)
+        return
     with told(ctx), History() as history:
         of = history.run(run)
         if action is not None:
@@ -198,6 +223,9 @@ def get_io(
     action: str = ACTION,
     inputs_only: bool = typer.Option(False, "--inputs-only", "-i", help="Only what it was called with."),
     outputs_only: bool = typer.Option(False, "--outputs-only", "-o", help="Only what it returned."),
+    project: str = PROJECT,
+    domain: str = DOMAIN,
+    local: bool = LOCAL,
     output: str = OUTPUT,
 ) -> None:
     """Show what an action was called with, and what it returned.
@@ -211,6 +239,11 @@ def get_io(
 
     if inputs_only and outputs_only:
         ctx.fail("--inputs-only and --outputs-only leave nothing to show; give one of them")
+    if _away(ctx):
+        from ._objects_away import get_io_away
+
+        get_io_away(ctx, run, action, not outputs_only, not inputs_only)
+        return
     with told(ctx), History() as history:
         of = history.run(run)
         one = history.action(of, action)
@@ -239,6 +272,8 @@ def get_logs(
     lines: str = typer.Option(
         None, "--lines", "-l", metavar="N", callback=read_limit, help="Begin with the last N lines."
     ),
+    project: str = PROJECT,
+    domain: str = DOMAIN,
     local: bool = LOCAL,
     output: str = OUTPUT,
 ) -> None:
@@ -252,10 +287,10 @@ def get_logs(
     number: Any = attempt
     if number is not None and action is None:
         ctx.fail("--attempt is one of an ACTION: name that too")
-    if goes_away(ctx):
-        from ._objects_away import get_logs_away
+    if _away(ctx):
+        from ._logs_away import get_logs_away
 
-        get_logs_away(ctx, run, action, number, last, timestamps)
+        get_logs_away(ctx, run, action, number, last, timestamps, follow)
         return
     with told(ctx), History() as history:
         of = history.run(run)
@@ -297,7 +332,7 @@ def _print_lines(
 ) -> None:
     if not entries:
         return
-    as_json, terminal = wants_json(ctx), sys.stdout.isatty()
+    as_json = wants_json(ctx)
     if (by_task or as_json) and any(entry.action not in known for entry in entries):
         actions = history.actions(run.id)
         tasks = history.tasks({one.task for one in actions})
@@ -312,7 +347,7 @@ def _print_lines(
             continue
         stamp = f"{moment(entry.at)} " if timestamps else ""
         whose = f"{short(task)}: " if by_task and task else ""
-        sys.stdout.write(f"{stamp}{whose}{_ESCAPES.sub('', entry.line) if terminal else entry.line}\n")
+        sys.stdout.write(f"{stamp}{whose}{visible(entry.line)}\n")
     sys.stdout.flush()
 
 
@@ -321,12 +356,31 @@ def get_report(
     run: str = RUN,
     action: str = ACTION,
     open_it: bool = typer.Option(False, "--open", help="Show it in the browser."),
+    attempt: str = typer.Option(
+        None,
+        "--attempt",
+        "-a",
+        metavar="N",
+        callback=read_limit,
+        help="On a control plane: this attempt, from 0 on.",
+    ),
+    project: str = PROJECT,
+    domain: str = DOMAIN,
+    local: bool = LOCAL,
     output: str = OUTPUT,
 ) -> None:
-    """Print the path of an action's report."""
+    """Print the path of an action's report; one of a control plane is fetched into a file first."""
     from flyte._journal.history import History
     from flyte.remote._documents import report_path
 
+    number: Any = attempt
+    if _away(ctx):
+        from ._objects_away import get_report_away
+
+        get_report_away(ctx, run, action, number, open_it)
+        return
+    if number is not None:
+        ctx.fail("--attempt chooses among reports on a control plane: add --remote; here the last one is kept")
     with told(ctx), History() as history:
         of = history.run(run)
         one = history.action(of, action)
@@ -342,10 +396,7 @@ def get_report(
         else:
             print(path, flush=True)
         if open_it:
-            import webbrowser
-
-            if not webbrowser.open(path.resolve().as_uri()):
-                raise OSError(f"no browser could be started; open {path} yourself")
+            open_page(path)
 
 
 def _print_json(document: Any) -> None:
@@ -356,6 +407,7 @@ def _print_json(document: Any) -> None:
 
 def command() -> "Command":
     """``flyte get``."""
+    from ._catalog import get_project, get_secret, get_task, get_trigger
     from ._config import get_config
     from ._plane import get_devbox
 
@@ -363,13 +415,17 @@ def command() -> "Command":
 
     @app.callback(cls=TextGroup, no_args_is_help=True)
     def get() -> None:
-        """Show runs, actions, inputs and outputs, log lines and reports of this machine."""
+        """Show runs with all that is known of them, of this machine or a control plane, and what that keeps besides."""
 
     app.command("run", cls=TextCommand)(get_run)
     app.command("action", cls=TextCommand)(get_action)
     app.command("io", cls=TextCommand)(get_io)
     app.command("logs", cls=TextCommand)(get_logs)
     app.command("report", cls=TextCommand)(get_report)
+    app.command("task", cls=TextCommand)(get_task)
+    app.command("trigger", cls=TextCommand)(get_trigger)
+    app.command("project", cls=TextCommand)(get_project)
+    app.command("secret", cls=TextCommand)(get_secret)
     app.command("config", cls=TextCommand)(get_config)
     app.command("devbox", cls=TextCommand)(get_devbox)
     return single(app)

@@ -42,25 +42,32 @@ class Progress:
     :param run: name of the run.
     :param task: full name of its root task.
     :param stream: where to write; standard error if not given.
+    :param opening: whether a line says that the run has started.
     """
 
-    def __init__(self, run: str, task: str, stream: TextIO | None = None) -> None:
+    def __init__(self, run: str, task: str, stream: TextIO | None = None, *, opening: bool = True) -> None:
         self.run = run
         self.task = task
         self.tally = Tally(self._on_failure)
+        self.ended: str | None = None
+        """How the run ended, if it is not this process that ran it."""
         self._given_stream = stream
+        self._opening = opening
         self._failures = 0
 
     def __enter__(self) -> Self:
-        self._write(f"run {self.run} of {self.task} started")
+        if self._opening:
+            self.tell(f"run {self.run} of {self.task} started")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.tally.end()
-        self._write(self._ending(kind))
+        self.tell(self._ending(kind))
 
     def _ending(self, kind: type[BaseException] | None) -> str:
-        if kind is None:
+        if self.ended is not None:
+            ended = self.ended
+        elif kind is None:
             ended = "succeeded"
         elif issubclass(kind, KeyboardInterrupt):
             ended = "interrupted"
@@ -74,15 +81,24 @@ class Progress:
         # Looked up for each line: while a live view is shown, standard error is what puts lines above it.
         return self._given_stream or sys.stderr
 
-    def _write(self, line: str) -> None:
+    def tell(self, line: str) -> None:
+        """Write a line."""
         print(line, file=self._stream, flush=True)
 
-    def _on_failure(self, action: RecordedAction, phase: ActionPhase, error: BaseException) -> None:
+    def tell_phase(self, line: str) -> None:
+        """Write that the run has come to another phase."""
+        self.tell(line)
+
+    def tell_failure(self, line: str) -> None:
+        """Write that an action has failed; after many, only that there are more."""
         self._failures += 1
         if self._failures <= SHOWN_FAILURES:
-            self._write(failure_line(action, phase, error))
+            self.tell(line)
         elif self._failures == SHOWN_FAILURES + 1:
-            self._write("more actions fail; they are counted, without a line each")
+            self.tell("more actions fail; they are counted, without a line each")
+
+    def _on_failure(self, action: RecordedAction, phase: ActionPhase, error: BaseException) -> None:
+        self.tell_failure(failure_line(action, phase, error))
 
 
 def failure_line(action: RecordedAction, phase: ActionPhase, error: BaseException) -> str:
@@ -99,8 +115,8 @@ class LiveProgress(Progress):
     What the run prints meanwhile appears above the tree.
     """
 
-    def __init__(self, run: str, task: str, stream: TextIO | None = None) -> None:
-        super().__init__(run, task, stream)
+    def __init__(self, run: str, task: str, stream: TextIO | None = None, *, opening: bool = True) -> None:
+        super().__init__(run, task, stream, opening=opening)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._draw, name="flyte-progress", daemon=True)
 
@@ -112,7 +128,10 @@ class LiveProgress(Progress):
         self.tally.end()
         self._over.set()
         self._thread.join(timeout=2.0)
-        self._write(self._ending(kind))
+        self.tell(self._ending(kind))
+
+    def tell_phase(self, line: str) -> None:
+        """Nothing: the tree shows it."""
 
     def _draw(self) -> None:
         if self._over.wait(APPEARS_AFTER_S):
@@ -169,12 +188,13 @@ class LiveProgress(Progress):
         return lines
 
 
-def progress(run: str, task: str, live: bool = True) -> Progress:
+def progress(run: str, task: str, live: bool = True, *, opening: bool = True) -> Progress:
     """The view that fits standard error.
 
     :param live: whether it may be redrawn; False gives plain lines on a terminal too.
+    :param opening: see :class:`Progress`.
     """
-    return (LiveProgress if live and sys.stderr.isatty() else Progress)(run, task)
+    return (LiveProgress if live and sys.stderr.isatty() else Progress)(run, task, opening=opening)
 
 
 def tree_rows(top: Node) -> Iterator[tuple[str, Node]]:

@@ -3,15 +3,19 @@
 Called by `_objects` and `_objects_away`.
 """
 
+import re
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ._tables import duration, moment, one_line, print_facts, print_table, short
 
 if TYPE_CHECKING:
     from flyte._journal.history_entries import ActionEntry, AttemptEntry, RunEntry, TaskEntry
 
+_ESCAPES = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
+"""What a terminal would act on, but for colours and tabs."""
 _SHOWN = 2000
 """Characters of a value that a terminal shows."""
 _ALIKE = 20
@@ -173,3 +177,22 @@ def print_values(title: str, values: dict[str, Any], action: "ActionEntry") -> N
             text = pformat(value, width=100).replace("\n", "\n    ")
             text = "\n    " + text if "\n" in text else text
         print(f"  {name}: {text}")
+
+
+def visible(line: str, stream: TextIO | None = None) -> str:
+    """A line that a task wrote, on a terminal without what it would act on.
+
+    :param stream: where it is written; standard output if not given.
+    """
+    return _ESCAPES.sub("", line) if (stream or sys.stdout).isatty() else line
+
+
+def open_page(path: Path) -> None:
+    """Show a file of HTML in the browser.
+
+    :raises OSError: there is none.
+    """
+    import webbrowser
+
+    if not webbrowser.open(path.resolve().as_uri()):
+        raise OSError(f"no browser could be started; open {path} yourself")

@@ -51,17 +51,22 @@ def told(ctx: "Context") -> Iterator[None]:
     except (NotRemembered, NotAJournal, RefusedDeletion, OSError, ValueError) as error:
         from ._render import json_text, write_error
 
-        if isinstance(error, BrokenPipeError):  # as in `flyte get run | head`
-            import os
-
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(1) from None
+        if isinstance(error, BrokenPipeError):
+            raise without_reader() from None
         if wants_json(ctx):
             kind = type(error).__name__
             print(json_text({"error": {"type": kind, "code": kind, "kind": "user", "message": str(error)}}), flush=True)
         else:
             write_error(str(error))
         raise typer.Exit(1) from None
+
+
+def without_reader() -> typer.Exit:
+    """What to raise when nobody reads what is written any more, as in ``flyte get run | head``."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return typer.Exit(1)
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], phase_column: int | None = None) -> None:

@@ -85,6 +85,10 @@ class PlaneEntries:
         """The identity of an action of a run; of its first one, if no name is given."""
         return self._runs[run.id].new_sub_action(name or ROOT_ACTION)
 
+    def task_name(self, action: ActionEntry) -> str:
+        """Name of the task, traced function or condition that an action is of."""
+        return self._tasks[action.task].name
+
     def writes_lines(self, action: ActionEntry) -> bool:
         """Whether an attempt of the action was begun, which may write lines."""
         return self._tasks[action.task].kind == "task" and action.attempts > 0

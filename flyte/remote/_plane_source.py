@@ -209,7 +209,10 @@ class PlaneHistory(PlaneEntries):
         import httpx
 
         action = self._runs[run.id].new_sub_action(name)
-        number = attempt + 1 if attempt is not None else max(1, (await self.details_of(action)).status.attempts)
+        begun = (await self.details_of(action)).status.attempts
+        if attempt is not None and attempt >= max(begun, 1):
+            raise ValueError(f"action {name} has {begun} attempts, the first is 0: there is no {attempt}")
+        number = attempt + 1 if attempt is not None else max(1, begun)
         request = CreateDownloadLinkRequest(artifact_type=ARTIFACT_TYPE_REPORT)
         request.action_attempt_id.action_id.CopyFrom(action_identifier(action))
         request.action_attempt_id.attempt = number

@@ -7,7 +7,7 @@ A stream that breaks is opened again: what is given twice is left out, and what 
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +47,10 @@ HOPELESS = (
     RpcUnauthenticatedError,
     RpcUnimplementedError,
 )
-_QUIET_S = 1.0
+QUIET_S = 1.0
 """Whoever does not follow is given what an attempt that runs has written until it was silent for so long."""
+_LATE_S = 10.0
+"""How long lines may come after the end of their run; a log that does not end keeps nobody."""
 _LOG_TRIES = 5
 _AT_ONCE = 16
 _FOLLOWED_AT_ONCE = 256
@@ -136,7 +138,7 @@ async def lines_so_far(history: "PlaneEntries", run: RunEntry) -> AsyncGenerator
 
     async def read(action: ActionEntry) -> list[LogEntry]:
         async with gate:
-            return [line async for line in lines_of(history, run, action.name, None, _QUIET_S)]
+            return [line async for line in lines_of(history, run, action.name, None, QUIET_S)]
 
     writing = [one for one in await history.actions(run) if history.writes_lines(one)]
     reading = [asyncio.create_task(read(one)) for one in writing]
@@ -148,9 +150,12 @@ async def lines_so_far(history: "PlaneEntries", run: RunEntry) -> AsyncGenerator
         await _ended(reading)
 
 
-async def lines_as_written(history: "PlaneEntries", run: RunEntry) -> AsyncGenerator[Line]:
+async def lines_as_written(
+    history: "PlaneEntries", run: RunEntry, told: Callable[[list[ActionEntry]], None] | None = None
+) -> AsyncGenerator[Line]:
     """The lines of all actions of a run as they are written, until the run has ended.
 
+    :param told: is told of all actions, and of those that have changed.
     :raises UnionRpcError: the control plane was away for too long.
     """
     gate = asyncio.Semaphore(_FOLLOWED_AT_ONCE)
@@ -166,12 +171,16 @@ async def lines_as_written(history: "PlaneEntries", run: RunEntry) -> AsyncGener
         try:
             async with aclosing(changes_of(history, run)) as changes:
                 async for actions in changes:
-                    for one in actions:
-                        if one.name not in readers and history.writes_lines(one):
-                            readers[one.name] = asyncio.create_task(read(one))
-            for done in await asyncio.gather(*readers.values(), return_exceptions=True):
-                if isinstance(done, Exception):
-                    raise done
+                    if told is not None:
+                        told(actions)
+                    for action in actions:
+                        if action.name not in readers and history.writes_lines(action):
+                            readers[action.name] = asyncio.create_task(read(action))
+            if readers:
+                await asyncio.wait(readers.values(), timeout=_LATE_S)
+            for one in readers.values():
+                if one.done() and (failure := one.exception()) is not None:
+                    raise failure
         except Exception as error:  # it is raised where the lines are read
             await waiting.put(error)
         else:

@@ -15,6 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from cli_process import command, environment
 
+CHECKED = Path(__file__).parents[1] / "checked_devbox.py"
+"""The devbox, which also holds each request to its rules."""
+
 PROGRAM = """
 import time
 
@@ -61,7 +64,7 @@ def flyte_away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     (folder / "tea.py").write_text(PROGRAM)
     with open(home / "log", "wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flyte.devbox"],
+            [sys.executable, str(CHECKED)],
             env={**os.environ, "FLYTE_HOME": str(home)},
             stdin=subprocess.DEVNULL,
             stdout=log,

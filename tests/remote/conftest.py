@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+CHECKED = Path(__file__).parents[1] / "checked_devbox.py"
+"""The devbox, which also holds each request to its rules."""
+
 
 class DevboxProcess:
     """A devbox whose state folder is ``home``."""
@@ -27,7 +30,7 @@ class DevboxProcess:
         environment = {**os.environ, "FLYTE_HOME": str(self.home)}
         with open(self.home / "devbox.log", "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flyte.devbox"],
+                [sys.executable, str(CHECKED)],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

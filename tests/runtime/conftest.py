@@ -10,6 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
+CHECKED = Path(__file__).parents[1] / "checked_devbox.py"
+"""The devbox, which also holds each request to its rules."""
+
 PROGRAMS = Path(__file__).parent / "programs"
 
 
@@ -18,7 +21,7 @@ def devbox_home(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     with (home / "devbox.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flyte.devbox"],
+            [sys.executable, str(CHECKED)],
             env={**os.environ, "FLYTE_HOME": str(home)},
             cwd=home,
             stdin=subprocess.DEVNULL,
