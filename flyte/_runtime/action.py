@@ -18,8 +18,8 @@ from flyte._core.command import Command
 from flyte._core.context import CheckpointPaths, Execution, TaskContext
 from flyte._core.log import logger
 from flyte._definition.task import TaskTemplate
-from flyte._wire.values import arguments_from, outputs_from, parse_inputs
-from flyte.errors import BaseRuntimeError, RuntimeSystemError, TaskInterruptedError, user_error_from
+from flyte._wire.values import arguments_from, context_of, fill_kickoff, outputs_from, parse_inputs
+from flyte.errors import BaseRuntimeError, OOMError, RuntimeSystemError, TaskInterruptedError
 from flyte.storage._transfer import get_stream, put_stream
 from flyte.storage._uri import join
 from flyte.types._offload import store_large_literals
@@ -41,20 +41,16 @@ async def run_action(command: Command, attempt: int) -> int:
     here = asyncio.current_task()
     assert here is not None
     terminated = False
-    begun: list[Execution] = []
 
     def terminate() -> None:
         nonlocal terminated
         terminated = True
-        for execution in begun:
-            # Its children are not what was told to end: the next attempt finds them.
-            execution.closing = True
         here.cancel()
 
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, terminate)
     try:
-        await _act(command, attempt, begun)
+        await _act(command, attempt)
         return 0
     except _UsersFailure as failed:
         return await _leave(command, _classified(failed.error), 0)
@@ -80,22 +76,20 @@ class _UsersFailure(Exception):
         self.error = error
 
 
-async def _act(command: Command, attempt: int, begun: list[Execution]) -> None:
-    """Load, run, and leave the outputs.
-
-    :param begun: takes what is run, once it is.
-    """
+async def _act(command: Command, attempt: int) -> None:
+    """Load, run, and leave the outputs."""
     task, bundle = await load_task(command)
     gc.freeze()
     gc.enable()
     context = _context(command, attempt, task, bundle)
-    begun.append(context.execution)
     # Also where a task takes nothing: the custom context is beside the arguments.
     inputs = parse_inputs(await _read_inputs(command, bool(task.interface.inputs)), command.inputs)
     token = raw_data_path.set(context.execution.raw_data_path)
     try:
+        said = context.run_start_time if command.run_start_time else None
+        await fill_kickoff(task.interface, inputs, said, task_name=task.name)
         arguments = await arguments_from(task.interface, inputs, task_name=task.name)
-        context.custom_context = {pair.key: pair.value for pair in inputs.context}
+        context.custom_context = context_of(inputs)
         boundary = boundary_of(task.interface)
         values, pieces = await boundary.take_awaiting(task.name, (), arguments)
         plan = plan_of(task)
@@ -149,14 +143,11 @@ def _start_time(said: str | None) -> datetime:
 
 async def _leave(command: Command, error: BaseException, code: int) -> int:
     """Leave an error for the control plane, and the traceback in the log."""
-    # A task that fails pays for what tells of it.
-    from flyte._journal.redaction import redact
-    from flyte._wire.faults import error_document
+    from flyte._wire.faults import error_document  # a task that fails pays for what tells of it
 
-    sys.stderr.write(redact("".join(traceback.format_exception(error))))
+    sys.stderr.write("".join(traceback.format_exception(error)))
     sys.stderr.flush()
-    document = error_document(error, action=command.name, traceback=True)
-    document.error.message = redact(document.error.message)
+    document = error_document(error, traceback=True)
     try:
         async with asyncio.timeout(_LEAVING_S):
             await _write(command, "error.pb", document.SerializeToString(deterministic=True))
@@ -169,11 +160,16 @@ async def _leave(command: Command, error: BaseException, code: int) -> int:
 def _classified(error: BaseException) -> BaseException:
     """What the control plane is told of ``error``, where the class alone does not say it."""
     if isinstance(error, MemoryError):
-        return user_error_from(error)
-    if isinstance(error, OSError) and error.errno == errno.EIO:
+        said: BaseRuntimeError = OOMError(
+            "OOM",
+            f"the process of the action ran out of memory: {str(error) or 'MemoryError'}; ask for more with "
+            "override(resources=...)",
+        )
+    elif isinstance(error, OSError) and error.errno == errno.EIO:
         said = RuntimeSystemError("FilesystemIOError", f"a file of this machine cannot be read or written: {error}")
-        return said.with_traceback(error.__traceback__)
-    return error
+    else:
+        return error
+    return said.with_traceback(error.__traceback__)
 
 
 async def _read_inputs(command: Command, needed: bool) -> bytes:

@@ -18,13 +18,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     :param argv: program and arguments; the process's own if not given.
     """
+    wrapper = os.environ.get("_F_EXEC_WRAPPER")
+    if wrapper and not os.environ.get("_F_EXEC_WRAPPED"):
+        return _wrapped(wrapper, list(sys.argv if argv is None else argv))
     # Nothing that start-up makes becomes garbage, so looking for it, while modules load above all, is wasted.
     # `action` ends this. That is why the rest is imported here.
     gc.disable()
     import asyncio
 
     from flyte._core import log
-    from flyte._core.command import parse_container_args
+    from flyte._core.command import PROGRAM, parse_container_args
 
     try:
         command = parse_container_args(list(sys.argv if argv is None else argv), os.environ)
@@ -33,12 +36,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_UNREADABLE
     log.configure()
+    if command.debug:
+        log.logger.warning("%s: there is no debug server in this version; --debug (_F_E_VS) does nothing", PROGRAM)
     try:
         from .action import run_action
 
         return asyncio.run(run_action(command, attempt))
     finally:
         gc.freeze()  # the collections at exit would search everything once more
+
+
+def _wrapped(wrapper: str, argv: list[str]) -> int:
+    """Go on as the command that a plugin puts before this one, and which runs it in turn (wire-protocol section 5.2).
+
+    :returns: if it cannot be run, the exit code that says so.
+    """
+    import shlex
+
+    words = shlex.split(wrapper)
+    os.environ["_F_EXEC_WRAPPED"] = "1"
+    try:
+        os.execvp(words[0], [*words, *argv])
+    except (OSError, IndexError) as error:
+        sys.stderr.write(f"_F_EXEC_WRAPPER={wrapper!r} cannot be run: {error}\n")
+        return EXIT_UNREADABLE
 
 
 def _attempt_number(environ: Mapping[str, str]) -> int:

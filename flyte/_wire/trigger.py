@@ -27,10 +27,7 @@ from flyte._definition.trigger import (
 from flyte.errors import DeploymentError
 
 from .identity import check_length
-from .values import inputs_from
-
-KICKOFF_KEY = "_u_kickoff_time_input_arg"
-"""Key, in the context of inputs, of the parameter that the runtime gives the time that the trigger fired at."""
+from .values import KICKOFF_KEY, inputs_from
 
 
 async def task_trigger(task: TaskTemplate[Any, Any, Any], trigger: Trigger) -> TaskTrigger:

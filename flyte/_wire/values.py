@@ -1,6 +1,7 @@
 """Arguments and results as the messages that they travel in, and the hash of arguments (wire-protocol 4.2, 6.2)."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from flyteidl2.core.literals_pb2 import KeyValuePair, Literal
@@ -12,6 +13,11 @@ from flyte._core.interface import NativeInterface
 from flyte.errors import RuntimeDataValidationError, TypeTransformerFailedError
 from flyte.types._engine import codec_for
 from flyte.types._hashing import canonical_bytes
+
+KICKOFF_KEY = "_u_kickoff_time_input_arg"
+"""Key, in the context of inputs, of the parameter that the runtime gives the time that the trigger fired at."""
+_RESERVED = frozenset((KICKOFF_KEY, "_u_produced_artifacts"))
+"""Keys of that context that are not the user's (wire-protocol section 4.2)."""
 
 
 async def inputs_from(
@@ -73,6 +79,52 @@ async def arguments_from(interface: NativeInterface, inputs: Inputs, *, task_nam
         else:
             raise RuntimeDataValidationError(name, "was not sent, and has no default", task_name)
     return arguments
+
+
+def kickoff_of(inputs: Inputs) -> str | None:
+    """Name of the parameter that is to get the time that a trigger fired at; None if none is."""
+    return next((pair.value for pair in inputs.context if pair.key == KICKOFF_KEY), None)
+
+
+async def fill_kickoff(interface: NativeInterface, inputs: Inputs, at: datetime | None, *, task_name: str = "") -> None:
+    """Add the time that a trigger fired at, where a parameter is to get it (wire-protocol section 10.1).
+
+    It takes the place of the parameter's default, which a control plane may have filled in.
+
+    :param at: when the run was started; None if the control plane did not say.
+    :raises RuntimeDataValidationError: there is no such parameter, it takes no time, or there is no time to give.
+    """
+    name = kickoff_of(inputs)
+    if name is None:
+        return
+    others = [one for one in inputs.literals if one.name != name]
+    if name not in interface.inputs:
+        raise RuntimeDataValidationError(name, "was to get its trigger's time, but is no parameter", task_name)
+    if at is None:
+        if len(others) < len(inputs.literals) or interface.has_default(name):
+            return
+        raise RuntimeDataValidationError(
+            name, "gets the time that its trigger fired at, which the control plane did not say", task_name
+        )
+    try:
+        literal = await codec_for(interface.inputs[name][0]).encode_async(at)
+    except TypeTransformerFailedError as error:
+        raise RuntimeDataValidationError(name, error, task_name) from error.__cause__
+    del inputs.literals[:]
+    inputs.literals.extend([*others, NamedLiteral(name=name, value=literal)])
+    forget_kickoff(inputs)
+
+
+def forget_kickoff(inputs: Inputs) -> None:
+    """No parameter is to get the time any more: it has its value."""
+    kept = [pair for pair in inputs.context if pair.key != KICKOFF_KEY]
+    del inputs.context[:]
+    inputs.context.extend(kept)
+
+
+def context_of(inputs: Inputs) -> dict[str, str]:
+    """The custom context beside the arguments, without what the protocol itself keeps there."""
+    return {pair.key: pair.value for pair in inputs.context if pair.key not in _RESERVED}
 
 
 async def outputs_from(interface: NativeInterface, result: Any, *, task_name: str = "") -> Outputs:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _REASON = typer.Option(
     "aborted from the command line", metavar="TEXT", callback=read_words, help="For whoever looks at the run."
 )
+_PROJECT = typer.Option(None, "--project", "-p", metavar="NAME", help="Project; the configured one if not given.")
+_DOMAIN = typer.Option(None, "--domain", "-d", metavar="NAME", help="Domain; the configured one if not given.")
 _OUTPUT = typer.Option("text", metavar="text|json", callback=one_of(OUTPUTS), help="How to print it.")
 
 
@@ -23,6 +25,8 @@ def abort_run(
     ctx: typer.Context,
     names: list[str] = typer.Argument(..., metavar="NAME...", help="Names of runs, or 'last' for the latest."),
     reason: str = _REASON,
+    project: str = _PROJECT,
+    domain: str = _DOMAIN,
     output: str = _OUTPUT,
 ) -> None:
     """End runs with all their actions. A run that has ended stays as it is."""
@@ -53,6 +57,8 @@ def abort_action(
     run_name: str = typer.Argument(..., metavar="RUN", help="Name of the run."),
     name: str = typer.Argument(..., metavar="ACTION", help="Name of the action."),
     reason: str = _REASON,
+    project: str = _PROJECT,
+    domain: str = _DOMAIN,
     output: str = _OUTPUT,
 ) -> None:
     """End one action of a run, with all below it; whoever called it sees that it was aborted."""

@@ -6,6 +6,7 @@ Called by `_away`. What is drawn is the view of `_progress`, whose counts are ma
 import asyncio
 import sys
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from flyte._core.identity import ROOT_ACTION, ActionPhase
@@ -78,7 +79,7 @@ class Watch:
         self._attempts[one.id] = max(one.attempts, self._attempts.get(one.id, 0))
         if one.phase == ActionPhase.PAUSED.value and one.id not in self._asked:
             self._asked.add(one.id)
-            self._view.tell(f"{short(task)} waits for an answer: flyte signal {self._run} {task} VALUE")
+            self._view.tell(f"{task} waits for an answer: flyte signal {self._run} {quote(task)} VALUE")
         if one.has_ended and one.id not in self._ended:
             self._ended.add(one.id)
             self._view.tally.action_finished(itself, ActionPhase(one.phase), None)

@@ -135,7 +135,9 @@ def get_action_away(ctx: "Context", run: str, action: str | None, phases: Any, e
         if wants_json(ctx):
             names = {one.id: one.name for one in actions}
             documents = [
-                action_document(one, tasks[one.task], of.name, names.get(one.parent or -1))
+                action_document(
+                    one, tasks[one.task], of.name, names.get(one.parent) if one.parent is not None else None
+                )
                 for one in actions
                 if phases is None or one.phase in phases
             ]

@@ -270,7 +270,7 @@ class Dispatcher:
             output_prefix=live.output_prefix,
             previous_prefix=self._prefix(live, state.attempt - 1) if state.attempt > 1 else None,
             raw_data_prefix=run.spec.raw_data_storage.raw_data_prefix or f"{live.output_prefix}/raw",
-            started_at=run.created_at,
+            started_at=run.spec.run_start_time.ToMilliseconds() / 1000,
         )
         self._check_fits(spec)
         variables = environment_of(spec, run.spec, place) | self._secrets(spec, run) | self.variables

@@ -27,6 +27,7 @@ class Place:
     """Where an attempt belongs, and where its files are. Folders and files are URIs.
 
     :param attempt: its number, from 1.
+    :param started_at: when the run was started, or its trigger was due.
     """
 
     org: str

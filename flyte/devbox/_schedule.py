@@ -12,6 +12,7 @@ from flyteidl2.workflow.run_definition_pb2 import RunSource
 
 from flyte._core.clock import Clock
 from flyte._core.log import logger
+from flyte._wire.values import KICKOFF_KEY
 
 from ._calendar import next_after
 from ._hashing import hash_inputs
@@ -21,7 +22,6 @@ from ._services.catalog import Catalog, KnownTrigger
 
 _LOOK_S = 1.0
 """How often triggers are looked at."""
-_KICKOFF = "_u_kickoff_time_input_arg"
 
 
 class Scheduler:
@@ -105,9 +105,9 @@ def _first_after(trigger: KnownTrigger, moment: float) -> float | None:
 
 
 def _with_kickoff(inputs: Inputs, argument: str) -> Inputs:
-    if not argument or any(pair.key == _KICKOFF for pair in inputs.context):
+    if not argument or any(pair.key == KICKOFF_KEY for pair in inputs.context):
         return inputs
     named = Inputs()
     named.CopyFrom(inputs)
-    named.context.add(key=_KICKOFF, value=argument)
+    named.context.add(key=KICKOFF_KEY, value=argument)
     return named

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from flyte._core.interface import Empty, NativeInterface
 from flyte._core.threads import run_in_thread
 from flyte._wire.identity import run_identifier
 from flyte._wire.run import RunSettings, again_spec, offloaded_by_content, run_spec
-from flyte._wire.values import inputs_from
+from flyte._wire.values import fill_kickoff, forget_kickoff, inputs_from, kickoff_of
 from flyte.errors import (
     RpcAlreadyExistsError,
     RpcInvalidArgumentError,
@@ -122,6 +123,12 @@ async def repeat(
     if not details.HasField("task"):
         raise RuntimeUserError("RunCreationError", f"{before.name}/{action} is of no task that could be run again")
     sent = await _changed((await source.data_of(wanted)).inputs, details.task, inputs)
+    if (kickoff := kickoff_of(sent)) is not None and kickoff in inputs:
+        forget_kickoff(sent)
+    elif kickoff is not None and settings.HasField("run_start_time"):
+        # The time that a trigger fired at is an input like others, and that of the run that is repeated.
+        fired = settings.run_start_time.ToDatetime(UTC)
+        await fill_kickoff(guess_interface(details.task.task_template.interface), sent, fired)
     request = CreateRunRequest(
         run_id=RunIdentifier(org=plane.org, project=root.project, domain=root.domain, name=name),
         run_spec=again_spec(settings, there, recover=recover),

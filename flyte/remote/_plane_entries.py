@@ -113,7 +113,7 @@ class PlaneEntries:
 
     async def run_of(self, root: ActionID) -> RunEntry:
         """The run with this first action."""
-        if len(root.run_name or "") <= NAME_LONGEST:
+        if 0 < len(root.run_name or "") <= NAME_LONGEST:
             with suppress(RpcNotFoundError):
                 return self.run_from(await self.details_of(root))
         raise RuntimeUserError(

@@ -16,6 +16,7 @@ from flyte._core.context import current
 from flyte._core.loop import run_blocking
 from flyte.storage._failures import is_folder, missing
 from flyte.storage._local import copy_file
+from flyte.storage._rewrite import is_there, locate_to_read
 from flyte.storage._store import CHUNK_BYTES, CONCURRENCY, ObjectInfo, store_for
 from flyte.storage._streams import AsyncReadableFile, AsyncWritableFile, open_reader
 from flyte.storage._uri import CLOUDS, Location, check_relative, file_name, join, locate
@@ -66,15 +67,7 @@ async def exists(path: str, **kwargs: Any) -> bool:
     :raises PermissionError: the store does not let us look.
     """
     _refuse("exists", kwargs)
-    at = locate(path)
-    if at.kind == "local":
-        return await asyncio.to_thread(os.path.exists, at.key)
-    store = store_for(at)
-    if await store.stat(at) is not None:
-        return True
-    async for _ in store.list(at):
-        return True
-    return False
+    return await is_there(await locate_to_read(path))
 
 
 def exists_sync(path: str, **kwargs: Any) -> bool:
@@ -97,7 +90,7 @@ async def get(from_path: str, to_path: str | pathlib.Path | None = None, recursi
     :raises OSError: no space is left, or what arrived is not what the checksum in the store says.
     """
     _refuse("get", kwargs)
-    source = locate(from_path)
+    source = await locate_to_read(from_path)
     target = str(to_path) if to_path is not None else str(get_random_local_path(file_name(source.key or source.root)))
     if locate(target).kind != "local":
         raise ValueError(f"to_path={target!r} is not a path of this machine; get() brings objects here")
@@ -159,7 +152,7 @@ async def get_stream(path: str, chunk_size: int = CHUNK_BYTES, **kwargs: Any) ->
     """
     _refuse("get_stream", kwargs)
     _check_chunk(chunk_size)
-    at = locate(path)
+    at = await locate_to_read(path)
     async for chunk in store_for(at).read(at, 0, None, chunk_size):
         yield chunk
 
@@ -213,9 +206,10 @@ async def open_stream(
     """:func:`open` with a function that is told of all bytes written."""
     writing, text = parse_mode(mode)
     _check_chunk(chunk_bytes)
-    at = locate(path)
     if writing:
+        at = locate(path)
         return AsyncWritableFile(store_for(at), at, text, chunk_bytes, update)
+    at = await locate_to_read(path)
     return await open_reader(store_for(at), at, text, chunk_bytes)
 
 
@@ -366,7 +360,7 @@ async def list_objects(path: str) -> AsyncIterator[tuple[str, str, ObjectInfo]]:
 
     :raises ValueError: a key leads outside of the folder.
     """
-    at = locate(path)
+    at = await locate_to_read(path)
     async for info in store_for(at).list(at):
         yield below(at, info.key).uri, relative(at, info.key), info
 

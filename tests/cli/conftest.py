@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # with importlib's import mode, a test's neighbours are not on the path
 
+from beside_devbox import flyte_away as flyte_away
 from cli_process import PROGRAM, command, environment
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from flyte.errors import OOMError
 FLOW = """
     import asyncio, os, sys, time
     from dataclasses import dataclass
+    from datetime import datetime
 
     import flyte
     import flyte.report
@@ -99,6 +101,10 @@ FLOW = """
         flyte.report.flush()
 
     @env.task
+    async def fired(at: datetime, who: str = "nobody") -> str:
+        return f"{at.isoformat()} {who} {sorted(flyte.ctx().custom_context)}"
+
+    @env.task
     async def saves(x: int) -> int:
         path = await flyte.ctx().checkpoint.load()
         if path is not None:
@@ -125,7 +131,7 @@ def project(tmp_path_factory) -> Path:
 def a0(project, tmp_path):
     """Runs one action; gives the finished process and the folder of its outputs."""
 
-    def run(variable, module="flow", attempt=0, inputs=None, environ=None, wait=True, args=None):
+    def run(variable, module="flow", attempt=0, inputs=None, environ=None, wait=True, args=None, filled_in=None):
         from flyte.storage._uri import join
 
         out = tmp_path / f"out-{attempt}"
@@ -145,6 +151,7 @@ def a0(project, tmp_path):
             "{{.checkpointOutputPrefix}}": str(tmp_path / f"checkpoint-{attempt}"),
             "{{.prevCheckpointPrefix}}": str(tmp_path / f"checkpoint-{attempt - 1}") if attempt else '""',
         }
+        filled |= filled_in or {}
         command = [filled.get(word, word) for word in argv[1:]]
         env = {
             **os.environ,
@@ -336,3 +343,93 @@ def test_a_checkpoint_is_handed_from_attempt_to_attempt(a0):
 
 def test_custom_context_of_the_caller_is_seen():
     assert sent(X, x=1, context={"a": "b"}).context == [KeyValuePair(key="a", value="b")]
+
+
+# What a control plane leaves to the runtime ---------------------------------------------------------------------------
+
+FIRED = NativeInterface.from_types({"who": str}, {})
+STARTED = {"{{.runStartTime}}": "2026-03-01T06:00:00.123456789Z"}
+
+
+def only_output(out: Path) -> str:
+    outputs = Outputs.FromString((out / "outputs.pb").read_bytes())
+    return outputs.literals[0].value.scalar.primitive.string_value
+
+
+def test_the_time_that_a_trigger_fired_at_is_filled_in(a0):
+    context = {"_u_kickoff_time_input_arg": "at", "_u_produced_artifacts": "x", "team": "tea"}
+    process, out = a0("fired", inputs=sent(FIRED, who="Ada", context=context), filled_in=STARTED)
+    assert process.returncode == 0, process.err
+    assert only_output(out) == "2026-03-01T06:00:00.123456+00:00 Ada ['team']"
+
+
+def test_a_default_that_was_filled_in_makes_way_for_the_time(a0):
+    given = NativeInterface.from_types({"at": datetime}, {})
+    inputs = sent(given, at=datetime(2020, 1, 2, tzinfo=UTC), context={"_u_kickoff_time_input_arg": "at"})
+    process, out = a0("fired", inputs=inputs, filled_in=STARTED)
+    assert process.returncode == 0, process.err
+    assert only_output(out) == "2026-03-01T06:00:00.123456+00:00 nobody []"
+    process, out = a0("fired", attempt=1, inputs=inputs)
+    assert only_output(out) == "2020-01-02T00:00:00+00:00 nobody []", "no time was said, so the default stays"
+
+
+@pytest.mark.parametrize(
+    ("task", "parameter", "started", "words"),
+    [
+        ("fired", "at", {}, "which the control plane did not say"),
+        ("fired", "when", STARTED, "is no parameter"),
+        ("fired", "who", STARTED, "str"),
+    ],
+)
+def test_a_time_that_cannot_be_filled_in_is_an_error(a0, task, parameter, started, words):
+    inputs = sent(NativeInterface({}, {}), context={"_u_kickoff_time_input_arg": parameter})
+    _, out = a0(task, inputs=inputs, filled_in=started)
+    error = error_of(out)
+    assert error.code == "DataValidationError", error
+    assert f"'{parameter}'" in error.message and words in error.message
+
+
+def test_what_is_mounted_is_read_there(a0, tmp_path):
+    """The bundle and the inputs are named by a prefix that leads nowhere here."""
+    inside = str(tmp_path)[1:]
+    named = {"{{.input}}": f"/elsewhere/{inside}/inputs.pb"}
+    inputs = sent(X, x=4)
+    process, out = a0("sync", inputs=inputs, filled_in=named, environ={"_F_PATH_REWRITE": "/elsewhere/->/"})
+    assert process.returncode == 0, process.err
+    assert Outputs.FromString((out / "outputs.pb").read_bytes()).literals[0].value.scalar.primitive.integer == 5
+    process, out = a0("sync", attempt=1, inputs=inputs, filled_in=named, environ={"_F_PATH_REWRITE": "/other->/"})
+    assert "/elsewhere/" in error_of(out).message
+    process, out = a0("sync", attempt=2, inputs=inputs, environ={"_F_PATH_REWRITE": "nonsense"})
+    assert "_F_PATH_REWRITE='nonsense' is not of the form old->new" in error_of(out).message
+
+
+def test_what_is_not_mounted_is_read_where_it_is(a0, tmp_path):
+    process, _ = a0("sync", inputs=sent(X, x=4), environ={"_F_PATH_REWRITE": f"{tmp_path}->/nowhere"})
+    assert process.returncode == 0, process.err
+
+
+def test_a_wrapper_is_put_before_the_program_once(a0, tmp_path):
+    wrapper = tmp_path / "wrapper"
+    # The program is a module in these tests, and a script where it is installed.
+    program = [sys.executable, "-m", "flyte._runtime.entrypoint"]
+    lines = [
+        f"#!{sys.executable}",
+        "import os, sys",
+        "print('wrapped by', sys.argv[1], flush=True)",
+        f"os.execv({sys.executable!r}, {program!r} + sys.argv[3:])",
+    ]
+    wrapper.write_text("\n".join(lines))
+    wrapper.chmod(0o755)
+    process, out = a0("sync", inputs=sent(X, x=4), environ={"_F_EXEC_WRAPPER": f"{wrapper} 'the test'"})
+    assert process.returncode == 0, process.err
+    assert process.out == "wrapped by the test\n"
+    assert (out / "outputs.pb").exists()
+    process, out = a0("sync", attempt=1, inputs=sent(X, x=4), environ={"_F_EXEC_WRAPPER": "/not/there"})
+    assert process.returncode == 2
+    assert "_F_EXEC_WRAPPER='/not/there' cannot be run" in process.err
+
+
+def test_a_debug_server_that_is_not_there_is_said(a0):
+    process, _ = a0("nothing", environ={"_F_E_VS": "1"})
+    assert process.returncode == 0
+    assert "there is no debug server in this version" in process.err
