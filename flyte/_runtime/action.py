@@ -19,7 +19,7 @@ from flyte._core.context import CheckpointPaths, Execution, TaskContext
 from flyte._core.log import logger
 from flyte._definition.task import TaskTemplate
 from flyte._wire.values import arguments_from, context_of, fill_kickoff, outputs_from, parse_inputs
-from flyte.errors import BaseRuntimeError, OOMError, RuntimeSystemError, TaskInterruptedError
+from flyte.errors import BaseRuntimeError, RuntimeSystemError, TaskInterruptedError, user_error_from
 from flyte.storage._transfer import get_stream, put_stream
 from flyte.storage._uri import join
 from flyte.types._offload import store_large_literals
@@ -41,16 +41,20 @@ async def run_action(command: Command, attempt: int) -> int:
     here = asyncio.current_task()
     assert here is not None
     terminated = False
+    begun: list[Execution] = []
 
     def terminate() -> None:
         nonlocal terminated
         terminated = True
+        for execution in begun:
+            # Its children are not what was told to end: the next attempt finds them.
+            execution.closing = True
         here.cancel()
 
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, terminate)
     try:
-        await _act(command, attempt)
+        await _act(command, attempt, begun)
         return 0
     except _UsersFailure as failed:
         return await _leave(command, _classified(failed.error), 0)
@@ -76,12 +80,16 @@ class _UsersFailure(Exception):
         self.error = error
 
 
-async def _act(command: Command, attempt: int) -> None:
-    """Load, run, and leave the outputs."""
+async def _act(command: Command, attempt: int, begun: list[Execution]) -> None:
+    """Load, run, and leave the outputs.
+
+    :param begun: takes what is run, once it is.
+    """
     task, bundle = await load_task(command)
     gc.freeze()
     gc.enable()
     context = _context(command, attempt, task, bundle)
+    begun.append(context.execution)
     # Also where a task takes nothing: the custom context is beside the arguments.
     inputs = parse_inputs(await _read_inputs(command, bool(task.interface.inputs)), command.inputs)
     token = raw_data_path.set(context.execution.raw_data_path)
@@ -143,11 +151,14 @@ def _start_time(said: str | None) -> datetime:
 
 async def _leave(command: Command, error: BaseException, code: int) -> int:
     """Leave an error for the control plane, and the traceback in the log."""
-    from flyte._wire.faults import error_document  # a task that fails pays for what tells of it
+    # A task that fails pays for what tells of it.
+    from flyte._journal.redaction import redact
+    from flyte._wire.faults import error_document
 
-    sys.stderr.write("".join(traceback.format_exception(error)))
+    sys.stderr.write(redact("".join(traceback.format_exception(error))))
     sys.stderr.flush()
-    document = error_document(error, traceback=True)
+    document = error_document(error, action=command.name, traceback=True)
+    document.error.message = redact(document.error.message)
     try:
         async with asyncio.timeout(_LEAVING_S):
             await _write(command, "error.pb", document.SerializeToString(deterministic=True))
@@ -160,16 +171,11 @@ async def _leave(command: Command, error: BaseException, code: int) -> int:
 def _classified(error: BaseException) -> BaseException:
     """What the control plane is told of ``error``, where the class alone does not say it."""
     if isinstance(error, MemoryError):
-        said: BaseRuntimeError = OOMError(
-            "OOM",
-            f"the process of the action ran out of memory: {str(error) or 'MemoryError'}; ask for more with "
-            "override(resources=...)",
-        )
-    elif isinstance(error, OSError) and error.errno == errno.EIO:
+        return user_error_from(error)
+    if isinstance(error, OSError) and error.errno == errno.EIO:
         said = RuntimeSystemError("FilesystemIOError", f"a file of this machine cannot be read or written: {error}")
-    else:
-        return error
-    return said.with_traceback(error.__traceback__)
+        return said.with_traceback(error.__traceback__)
+    return error
 
 
 async def _read_inputs(command: Command, needed: bool) -> bytes:

@@ -9,8 +9,9 @@ from flyteidl2.core.literals_pb2 import LiteralMap
 from flyteidl2.workflow.run_definition_pb2 import ActionDetails
 
 from flyte._core.identity import ActionPhase
+from flyte._core.raised import code_of, kind_of
 from flyte._journal.history_entries import Fault
-from flyte._wire.faults import error_from
+from flyte._wire.faults import TRACEBACK, error_from, told
 from flyte._wire.identity import phase_from_wire
 from flyte.errors import RuntimeUnknownError, RuntimeUserError
 
@@ -67,12 +68,15 @@ def fault_in(details: ActionDetails) -> Fault | None:
 def fault_of(info: Any) -> Fault:
     """An error in the words of the history."""
     made = error_from(ExecutionError(code=info.code, message=info.message, kind=info.kind))
-    frames = "".join(note.removeprefix("there:") for note in getattr(made, "__notes__", ()))
+    parts = told(info.message)
     name = type(made).__name__
-    if type(made) in (RuntimeUserError, RuntimeUnknownError) and made.code.isidentifier():
+    if parts.raised is not None:
+        name = parts.raised.short_name
+    elif type(made) in (RuntimeUserError, RuntimeUnknownError) and made.code.isidentifier():
         # The code of what the user's code raised is the name of its class.
         own = getattr(builtins, made.code, None)
         # What is no Exception, such as SystemExit, reaches nobody as itself.
         if issubclass(own, Exception) if isinstance(own, type) else made.kind == "user":
             name = made.code
-    return Fault(name, made.code, made.kind, str(made), frames)
+    frames = f"{TRACEBACK.lstrip()}{parts.frames}" if parts.frames else ""
+    return Fault(name, code_of(made), kind_of(made, "user"), str(made), frames)
