@@ -115,7 +115,7 @@ def _follow(ctx: "Context", run: "Run", task: str, as_json: bool) -> None:
     began = time.monotonic()
     try:
         if as_json:
-            run.wait()
+            run_blocking(run.wait.aio)
         else:
             with progress(run.name, task, not ctx.find_root().params.get("no_progress"), opening=False) as view:
                 view.ended = "was left"
