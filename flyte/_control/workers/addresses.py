@@ -16,9 +16,11 @@ import os
 import pickle
 import runpy
 import sys
+from collections import ChainMap
+from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
-from types import ModuleType
-from typing import Any
+from types import CodeType, ModuleType
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from flyte._definition.task import TaskTemplate
@@ -263,7 +265,17 @@ def pickled(value: Any, name: str, book: Book, whole: Any = None) -> bytes:
     """
     import cloudpickle
 
-    class Pickler(cloudpickle.Pickler):
+    base: Any = cloudpickle.Pickler
+    table = base.dispatch_table
+
+    def reduce_code(code: CodeType) -> tuple[Any, ...]:
+        # cloudpickle 3.1.3 leaves out the file, without which the traceback of a failure shows no line of the user's.
+        make, arguments = table[CodeType](code)[:2]
+        return _code_of_file, (make, arguments, code.co_filename)
+
+    class Pickler(base):  # type: ignore[misc]
+        dispatch_table: ClassVar[Any] = ChainMap({CodeType: reduce_code}, table)
+
         def persistent_id(self, obj: Any) -> Any:
             if isinstance(obj, TaskTemplate) and obj is not whole:
                 if located(obj) is not None:
@@ -276,7 +288,7 @@ def pickled(value: Any, name: str, book: Book, whole: Any = None) -> bytes:
     file = getattr(sys.modules.get(module or ""), "__file__", None)
     origin = (module, os.path.abspath(file)) if file and module not in ("__main__", MAIN) else None
     try:
-        Pickler(target).dump(value)  # type: ignore[no-untyped-call]
+        Pickler(target).dump(value)
     except Exception as error:
         raise RuntimeUserError(
             "TaskNotPortable",
@@ -284,6 +296,10 @@ def pickled(value: Any, name: str, book: Book, whole: Any = None) -> bytes:
             f"pickled ({type(error).__name__}: {str(error)[:300]}); define it at the top level of a module",
         ) from error
     return marshal.dumps((origin, target.getvalue()))
+
+
+def _code_of_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file: str) -> CodeType:
+    return make(*arguments).replace(co_filename=file)
 
 
 class _Unpickler(pickle.Unpickler):
