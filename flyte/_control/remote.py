@@ -43,6 +43,8 @@ T = TypeVar("T")
 _AT_ONCE = 20
 """How many requests to start a task are under way."""
 _GOOD = (ActionPhase.SUCCEEDED, ActionPhase.RECOVERED)
+_ABORT_PAUSES_S = (0.1, 0.3, 0.8)
+"""Before each further try to end a child; short, because a container that is told to end has little time."""
 
 
 class RemoteController(Controller):
@@ -183,9 +185,19 @@ class RemoteController(Controller):
         if self._stopped or context.execution.closing:
             return  # the action leaves it running, or goes away itself: what becomes of it is the control plane's
         try:
-            await asyncio.shield(self._actions.abort(abort_action(context.action, reason)))
+            await asyncio.shield(self._abort_at_last(context, reason))
         except (WatchBroken, asyncio.CancelledError) as error:
             logger.warning("action %s may go on, because it could not be aborted: %s", context.name, error)
+
+    async def _abort_at_last(self, context: TaskContext, reason: str) -> None:
+        request = abort_action(context.action, reason)
+        for pause_s in _ABORT_PAUSES_S:
+            try:
+                return await self._actions.abort(request)
+            except WatchBroken as broken:
+                logger.debug("ending action %s: %s; again in %.1f s", context.name, broken, pause_s)
+            await context.execution.clock.sleep(pause_s)
+        return await self._actions.abort(request)
 
     def _family_of(self, parent: TaskContext) -> Family:
         family = self._families.get(parent.name)

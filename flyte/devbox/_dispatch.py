@@ -98,8 +98,13 @@ class Dispatcher:
     async def admit(self, live: Live, *statements: Statement, answer: Event | None = None) -> None:
         """Take a new action, written by ``statements``; it is queued when this returns.
 
+        That is done to its end also for a caller whose connection breaks meanwhile: what is written is queued.
+
         :param answer: how it ends, if it need not run.
         """
+        await asyncio.shield(self._spawn(self._admit(live, statements, answer)))
+
+    async def _admit(self, live: Live, statements: Sequence[Statement], answer: Event | None) -> None:
         run = live.run
         live.queued_at = live.state.created_at
         self._know(run)
@@ -539,10 +544,11 @@ class Dispatcher:
 
     # Its own life -----------------------------------------------------------------------------------------------------
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def withdraw(self) -> None:
         """End every attempt that runs, without a failure; the next devbox makes others."""

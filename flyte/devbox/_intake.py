@@ -168,6 +168,9 @@ class Intake:
         try:
             await self._dispatcher.admit(live, *statements, *written)
         except sqlite3.IntegrityError as error:
+            known = self._store.row("SELECT * FROM run WHERE request_id = ?", (request_id,)) if request_id else None
+            if known is not None:  # the same call came twice at the same moment
+                return self.run_from(known)
             raise Refusal(Code.EXISTS, f"run {name!r} exists already; give another name") from error
         return run
 
@@ -330,6 +333,7 @@ class Intake:
                     pass
         at = trace.end_time.ToMilliseconds() / 1000 if trace.HasField("end_time") else time.time()
         self._dispatcher.apply(live, Reported(at, phase, trace.outputs.output_uri, fault))
+        await self._store.write()
 
     def _live(
         self,

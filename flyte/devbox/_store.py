@@ -66,7 +66,10 @@ class Store:
         return done
 
     async def write(self, *statements: Statement) -> None:
-        """Write ``statements`` together, and wait until they are committed.
+        """Write ``statements`` together, and wait until they are committed, and with them all that came before.
+
+        Whoever is told that a thing is done, such as that an action was aborted, is told so after that: a devbox that
+        is killed then knows it when it is started again.
 
         :raises sqlite3.Error: they break a rule of the tables; none of them was done.
         """

@@ -106,12 +106,21 @@ def devbox_folder() -> Path:
 
 def running_devbox() -> Devbox | None:
     """The devbox that runs on this machine; None if none does."""
+    found = _last_devbox()
+    try:
+        if found is not None:
+            os.kill(found.pid, 0)
+    except ProcessLookupError:
+        return None
+    return found
+
+
+def _last_devbox() -> Devbox | None:
+    """The devbox of this machine, also while it does not run: started again, it has the same token."""
     folder = devbox_folder()
     try:
         said: dict[str, Any] = json.loads((folder / "endpoint.json").read_bytes())
-        pid = int(said["pid"])
-        os.kill(pid, 0)
-        return Devbox(str(said["endpoint"]), (folder / "token").read_text().strip(), pid)
+        return Devbox(str(said["endpoint"]), (folder / "token").read_text().strip(), int(said["pid"]))
     except PermissionError:
         raise
     except (OSError, ValueError, KeyError, TypeError):
@@ -129,10 +138,13 @@ def find_plane() -> Plane:
 
     :raises InitializationError: none is configured, and no devbox runs; or the configured one needs a project.
     """
-    connection, devbox = configured.get(), running_devbox()
+    connection = configured.get()
     if connection is not None:
+        # An attempt may come to ask while its devbox is being started again.
+        devbox = _last_devbox()
         own = devbox if devbox is not None and _is_same(connection, devbox) else None
         return _kept(connection, lambda scope: _make(connection, client() if own is None else None, own, scope))
+    devbox = running_devbox()
     if devbox is None:
         raise InitializationError(
             "NoControlPlaneError",

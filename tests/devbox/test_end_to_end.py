@@ -211,6 +211,30 @@ async def parent(client, spec_of, tmp_path):
     await client.runs.AbortRun(service.AbortRunRequest(run_id=run))
 
 
+async def test_an_action_is_queued_also_when_its_caller_is_cut_off(client, spec_of, parent):
+    """At whatever moment: what is not refused when it is asked for again has ended, or will."""
+    spec = spec_of("double")
+    del spec.task_template.container.args[:]
+    spec.task_template.container.args.append("nothing")  # no process is made, so an attempt fails at once
+    run, inputs_uri, base = parent
+    requests = [child(run, f"n{n}", spec, inputs_uri, base) for n in range(200)]
+
+    async def cut(request, after_s: float) -> None:
+        call = asyncio.ensure_future(client.actions.Enqueue(request))
+        await asyncio.sleep(after_s)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+    for start in range(0, 200, 20):
+        await asyncio.gather(*(cut(one, 0.0005 * n) for n, one in enumerate(requests[start : start + 20])))
+    said = await asyncio.gather(*map(client.actions.Enqueue, requests), return_exceptions=True)
+    refused = [one.code() for one in said if isinstance(one, grpc.aio.AioRpcError)]
+    assert len(refused) > 20 and set(refused) == {grpc.StatusCode.ALREADY_EXISTS}
+    async with asyncio.timeout(20):
+        for n in range(200):
+            assert (await client.wait(run, f"n{n}")).status.phase == P.ACTION_PHASE_FAILED
+
+
 async def test_children_are_watched_until_they_end(client, spec_of, parent):
     run, inputs_uri, base = parent
     watch = client.actions.WatchForUpdates(actions.WatchForUpdatesRequest(parent_action_id=root(run)))

@@ -1,7 +1,9 @@
 """Runs on a real devbox: started, followed and looked at by the client, whose tasks run as processes."""
 
 import asyncio
+import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -259,3 +261,22 @@ def test_the_token_is_nowhere_to_be_read(devbox: Any):
     assert token not in repr(running_devbox())
     assert token not in repr(find_plane())
     assert os.stat(devbox.home / "devbox" / "token").st_mode & 0o077 == 0
+
+
+def test_a_devbox_that_is_just_being_started_again_is_known_by_its_token(tmp_path: Any, monkeypatch: Any):
+    """A container may make its client while its devbox is down, and has no other."""
+    from flyte.remote._plane import find_plane
+
+    (tmp_path / "devbox").mkdir()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    said = {"endpoint": "dns:///127.0.0.1:4711", "pid": ended.pid}
+    (tmp_path / "devbox" / "endpoint.json").write_text(json.dumps(said))
+    (tmp_path / "devbox" / "token").write_text("its-token")
+    monkeypatch.setenv("FLYTE_HOME", str(tmp_path))
+    flyte.init(endpoint="127.0.0.1:4711", insecure=True)
+    plane = find_plane()
+    assert plane.is_devbox and plane.client.channel.credentials.has_any()
+    flyte.init()
+    with pytest.raises(flyte.errors.InitializationError, match="no devbox runs"):
+        find_plane()

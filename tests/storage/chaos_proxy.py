@@ -27,6 +27,13 @@ class Fault:
     way: Way = "down"
 
 
+class Line:
+    """One connection, as both its directions see it."""
+
+    is_silent = False
+    """Nothing moves on it any more, and it stays open."""
+
+
 class ChaosProxy:
     """Use in a ``with`` statement; ``endpoint`` is where clients go."""
 
@@ -73,13 +80,14 @@ class ChaosProxy:
         reset = False
         try:
             from_there, there = await asyncio.open_connection(*self._target, limit=1 << 20)
+            line = Line()
             ways = [
-                asyncio.ensure_future(self._move("up", reader, there)),
-                asyncio.ensure_future(self._move("down", from_there, writer)),
+                asyncio.ensure_future(self._move("up", reader, there, line)),
+                asyncio.ensure_future(self._move("down", from_there, writer, line)),
             ]
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-                reset = any(way.done() and isinstance(way.exception(), _Reset) for way in ways)
+                reset = any(way.done() and isinstance(way.exception(), Reset) for way in ways)
             finally:
                 for way in ways:
                     way.cancel()
@@ -88,15 +96,16 @@ class ChaosProxy:
             pass
         finally:
             if reset:
-                linger = struct.pack("ii", 1, 0)
-                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                writer.transport.abort()
+                for end in filter(None, (writer, there)):
+                    linger = struct.pack("ii", 1, 0)
+                    end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    end.transport.abort()
             writer.close()
             if there is not None:
                 there.close()
             self._open.discard(task)
 
-    async def _move(self, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _move(self, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Line) -> None:
         count = 0
         with suppress(ConnectionError):
             while data := await reader.read(1 << 16):
@@ -112,7 +121,7 @@ class ChaosProxy:
                         if fault.kind == "stall":
                             await asyncio.Event().wait()
                         if fault.kind == "reset":
-                            raise _Reset
+                            raise Reset
                         return
                 count += len(data)
                 self.moved[way] += len(data)
@@ -120,5 +129,5 @@ class ChaosProxy:
                 await writer.drain()
 
 
-class _Reset(Exception):
-    pass
+class Reset(Exception):
+    """The connection is to be reset, both ways."""

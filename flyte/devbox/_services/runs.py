@@ -306,6 +306,7 @@ class Runs(RunServiceServicer):
     async def AbortRun(self, request: service.AbortRunRequest, context: Any) -> service.AbortRunResponse:
         """End all of a run."""
         self._intake.abort_run(self._run(request.run_id), request.reason or "the run was aborted")
+        await self._store.write()
         return service.AbortRunResponse()
 
     async def AbortAction(self, request: service.AbortActionRequest, context: Any) -> service.AbortActionResponse:
@@ -314,6 +315,7 @@ class Runs(RunServiceServicer):
         live = self._dispatcher.find(run.id, row["name"])
         if live is not None:
             self._dispatcher.abort(live, request.reason or "the action was aborted")
+            await self._store.write()
         return service.AbortActionResponse()
 
     async def SignalEvent(self, request: service.SignalEventRequest, context: Any) -> service.SignalEventResponse:
@@ -352,6 +354,7 @@ class Runs(RunServiceServicer):
             raise Refusal(Code.PRECONDITION, f"condition {condition.name!r} of run {run.name!r} has ended already")
         live.value = value
         self._dispatcher.apply(live, Answered(time.time()))
+        await self._store.write()
 
     # Where data is ----------------------------------------------------------------------------------------------------
 
@@ -437,6 +440,7 @@ class Actions(ActionsServiceServicer):
         live = self._dispatcher.find(run.id, row["name"])
         if live is not None:
             self._dispatcher.abort(live, request.reason or "the action was aborted by its parent")
+            await self._store.write()
         return actions.AbortResponse()
 
     async def Signal(self, request: actions.SignalRequest, context: Any) -> actions.SignalResponse:
