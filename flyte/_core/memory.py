@@ -35,6 +35,14 @@ def killed_with(task: str, peak: int, limit: int, *, own: bool) -> str:
     )
 
 
+def killed_container(task: str, limit: int) -> str:
+    """The message about a container that was killed, of which no more is known than its limit."""
+    return (
+        f"task {task!r}: its container was killed, as it is when it needs more than its limit of {_megabytes(limit)}; "
+        "give it more: task.override(resources=flyte.Resources(memory=...))"
+    )
+
+
 def figures_in(message: str) -> tuple[int | None, int | None]:
     """Peak and limit in bytes, from one of these messages; None if it is another one."""
     found = _FIGURES.search(message)

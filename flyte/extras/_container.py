@@ -25,7 +25,7 @@ from flyte._package.image_engine import ImageBuildEngine, is_there_by_itself
 from flyte._wire.raw_container import FileLayout, MetadataFormat, data_loading_config
 
 from ._container_values import INPUT, read_outputs, remove_folder, stage_inputs, substitute
-from ._engine import Mount, run_container
+from ._engine import Limits, Mount, run_container
 
 
 @dataclass(kw_only=True, eq=False, init=False)
@@ -38,7 +38,8 @@ class ContainerTask(TaskTemplate[Any, Any, Any]):
     output's name is that output, read by its type.
 
     On this machine it runs in podman or docker, whichever is there (``FLYTE_CONTAINER_ENGINE`` names another); what
-    the container writes is shown, and the container is removed when the run ends, fails or is cancelled.
+    the container writes is shown, ``resources`` limit its cores and memory, and the container is removed when the run
+    ends, fails, takes longer than its timeout, or is cancelled.
 
     :param name: name of the task.
     :param image: an image, or the URI of one; a recipe is built when it is needed.
@@ -137,6 +138,7 @@ class ContainerTask(TaskTemplate[Any, Any, Any]):
     async def execute(self, *args: Any, **kwargs: Any) -> Any:
         """Run the container on this machine, and give its outputs.
 
+        :raises flyte.errors.OOMError: the container was killed, and its resources limit its memory.
         :raises flyte.errors.RuntimeUserError: there is neither podman nor docker; the container could not be started,
             failed, or did not write its outputs. The message has the exit code and the end of its standard error.
         """
@@ -161,6 +163,8 @@ class ContainerTask(TaskTemplate[Any, Any, Any]):
                 [Mount(inputs, self.input_data_dir), Mount(outputs, self.output_data_dir)],
                 self._variables(),
                 _show if self.local_logs else None,
+                self._limits(),
+                folder,
             )
             return await read_outputs(self.name, self.interface, outputs)
         finally:
@@ -172,6 +176,12 @@ class ContainerTask(TaskTemplate[Any, Any, Any]):
         if is_there_by_itself(self.image):
             return self.image.uri
         return str(await ImageBuildEngine.build(self.image))
+
+    def _limits(self) -> Limits:
+        if self.resources is None:
+            return Limits()
+        cpus, memory = self.resources.cpu_range(), self.resources.memory_range()
+        return Limits(cpus[1] if cpus else None, memory[1] if memory else None)
 
     def _variables(self) -> dict[str, str]:
         variables = dict(self.env_vars or {})

@@ -94,6 +94,14 @@ def test_without_podman_and_docker_it_says_what_to_do(monkeypatch):
         flyte.run(task("true"))
 
 
+def test_buildah_alone_is_not_enough(monkeypatch, tmp_path):
+    (tmp_path / "buildah").symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("FLYTE_CONTAINER_ENGINE", raising=False)
+    with pytest.raises(RuntimeUserError, match=r"nor docker is found on PATH \(buildah is, but it only builds images"):
+        flyte.run(task("true"))
+
+
 # Real containers ------------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +228,40 @@ def test_variables_and_secrets_reach_it_and_no_command_line(shell_image, monkeyp
     finished, seen = asyncio.run(both())
     assert finished.outputs()[0] == "one very secret"
     assert "very secret" not in seen
+
+
+def test_resources_limit_it(shell_image, tmp_path, monkeypatch):
+    """Read back as the kernel has them, in cgroups of version 2 or 1."""
+    script = """
+        cd /sys/fs/cgroup
+        if [ -f memory.max ]; then cat memory.max; cat cpu.max
+        else cat memory/memory.limit_in_bytes; echo $(cat cpu/cpu.cfs_quota_us) $(cat cpu/cpu.cfs_period_us); fi
+    """
+    asked = flyte.Resources(cpu=("100m", "500m"), memory="96Mi")
+    made = task(f"({script}) > /var/outputs/y", shell_image, outputs={"y": str}, resources=asked)
+    memory, quota, period = run(made)["y"].split()
+    assert int(memory) == 96 * 2**20 and int(quota) / int(period) == 0.5
+    memory, quota, _ = run(made.override(resources=flyte.Resources(memory=("8Mi", "1Gi"))))["y"].split()
+    assert int(memory) == 2**30 and quota in ("max", "-1")
+    run(task("true", shell_image, resources=flyte.Resources(cpu=512)))  # as many as there are
+
+
+def test_too_much_memory_is_its_own_error(shell_image, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    hungry = task("x=$(seq 1 9000000); echo ${#x} > /var/outputs/y", shell_image, outputs={"y": int}, name="hungry",
+                  resources=flyte.Resources(memory="48Mi"))  # fmt: skip
+    env = flyte.TaskEnvironment("flow", image="x:1", depends_on=[flyte.TaskEnvironment.from_task("tools", hungry)])
+
+    @env.task
+    async def main() -> int:
+        with pytest.raises(flyte.errors.OOMError, match=r"'hungry': .* limit of 48 MiB") as found:
+            await hungry()
+        assert found.value.limit == 48 * 2**20
+        return await hungry.override(resources=flyte.Resources(memory="1Gi"))()
+
+    assert flyte.run(main).outputs()[0] == 70_888_895
+    assert os.listdir(tmp_path) == []  # podman leaves a file where it was started
+    wait_until_none_is_left()
 
 
 def test_another_user_may_write_outputs(shell_image, tmp_path):
