@@ -22,7 +22,8 @@ class Secret:
 
     :param key: name of the secret in the control plane's store.
     :param group: group it belongs to, where the store has groups.
-    :param mount: ``/etc/flyte/secrets`` to have it as a file there; None for an environment variable.
+    :param mount: ``/etc/flyte/secrets`` to have it as the file ``<group>/<key>`` or ``<key>`` there; None for an
+        environment variable. Where ``FLYTE_SECRETS_DEFAULT_DIR`` is set, as on the devbox, it is there instead.
     :param as_env_var: name of the variable; default ``<GROUP>_<KEY>`` or ``<KEY>``, upper-case, ``-`` as ``_``.
         With ``mount``, there is a variable only if named here.
     :raises TypeError: a parameter of the wrong type.

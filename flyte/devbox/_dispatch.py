@@ -37,6 +37,7 @@ from ._machine import (
     next_look_at,
     step,
 )
+from ._mounts import VARIABLE, Mounts
 from ._orders import Needs, Place, command_of, environment_of, image_of, needs_of
 from ._outcome import outcome_of
 from ._rows import TASK, Live, Run, attempt_ended, attempt_started, attempt_ticket, update_message, update_of
@@ -60,6 +61,7 @@ class Dispatcher:
     :param cpus: how many processors these may ask for together.
     :param memory_bytes: how much memory they may ask for together.
     :param secrets: the values of a task's secrets, by variable; raises LookupError for one that is missing.
+    :param secret_files: those that it reads from files, by path.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Dispatcher:
         variables: dict[str, str],
         specs: Callable[[bytes], TaskSpec],
         secrets: Callable[[TaskSpec, Run], dict[str, str]],
+        secret_files: Callable[[TaskSpec, Run], dict[str, bytes]],
     ) -> None:
         self.store = store
         self.changes = changes
@@ -87,6 +90,8 @@ class Dispatcher:
         self.variables = variables
         self._specs = specs
         self._secrets = secrets
+        self._secret_files = secret_files
+        self._mounts = Mounts(folder.with_name("secrets"))
         self._tasks: set[asyncio.Task[Any]] = set()
         self._reserved: dict[tuple[str, str, str], deque[Live]] = {}
         self._stopped = False
@@ -139,6 +144,7 @@ class Dispatcher:
             if live.parent and not live.owner:
                 # What it belonged to has ended, and the earlier devbox was killed before it could end this one too.
                 self.apply(live, Aborted(time.time(), parent_ended_text(live.parent)))
+        self._mounts.keep({_mount_of(live, live.state.attempt) for live in left if live.ticket is not None})
         # The earlier devbox was also killed between writing that an attempt is at an end and seeing to it.
         sql = "SELECT process FROM attempt WHERE phase IN (?, ?) AND process != ''"
         for row in self.store.rows(sql, (phase_to_wire(ActionPhase.ABORTED), phase_to_wire(ActionPhase.TIMED_OUT))):
@@ -253,6 +259,7 @@ class Dispatcher:
             self.store.submit([attempt_ticket(live)])
             self._spawn(self._follow(live, live.ticket, number))
             return
+        self._mounts.remove(_mount_of(live, number))
         self.apply(live, Failed(time.time(), number, fault))
 
     def _folder_of(self, live: Live, number: int) -> str:
@@ -279,6 +286,8 @@ class Dispatcher:
         )
         self._check_fits(spec)
         variables = environment_of(spec, run.spec, place) | self._secrets(spec, run) | self.variables
+        if files := self._secret_files(spec, run):
+            variables[VARIABLE] = str(self._mounts.put(_mount_of(live, state.attempt), files))
         return Order(command_of(spec.task_template, place), image_of(spec.task_template), variables, folder)
 
     def _check_fits(self, spec: TaskSpec) -> None:
@@ -302,6 +311,7 @@ class Dispatcher:
 
     async def _follow(self, live: Live, ticket: str, number: int) -> None:
         ended = await self.executor.wait(ticket, self._needs(live).limit_bytes)
+        self._mounts.remove(_mount_of(live, number))
         await self._conclude(live, ended, number)
 
     async def _conclude(self, live: Live, ended: Exit, number: int) -> None:
@@ -563,6 +573,7 @@ class Dispatcher:
                     stopping += [self.executor.stop(ticket, GRACE_S)] if ticket is not None else []
         await self.store.write()
         await asyncio.gather(*stopping, return_exceptions=True)
+        self._mounts.keep(())
 
     async def close(self) -> None:
         """Let go of everything: what runs goes on, and is found again by the next devbox."""
@@ -575,6 +586,10 @@ class Dispatcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _mount_of(live: Live, number: int) -> str:
+    return f"{live.run.id}.{live.name}.{number}"
 
 
 def _attempt_end(state: State, event: Event) -> tuple[ActionPhase, Fault | None]:

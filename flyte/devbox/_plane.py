@@ -249,6 +249,7 @@ class Devbox:
             variables=self._variables(),
             specs=specs.get,
             secrets=kept.variables,
+            secret_files=kept.files,
         )
         self.intake = Intake(self.store, self.dispatcher, specs, data_folder.as_uri())
         self.catalog = Catalog(self.store, specs)

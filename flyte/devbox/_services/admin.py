@@ -3,6 +3,7 @@
 import re
 import sqlite3
 import time
+from pathlib import PurePath
 from typing import Any
 
 from flyteidl2.auth import auth_service_pb2 as auth
@@ -12,6 +13,7 @@ from flyteidl2.auth.identity_pb2_grpc import IdentityServiceServicer
 from flyteidl2.cluster import payload_pb2 as cluster
 from flyteidl2.cluster.service_pb2_grpc import ClusterServiceServicer
 from flyteidl2.common.identifier_pb2 import ClusterIdentifier
+from flyteidl2.core.security_pb2 import Secret as AskedSecret
 from flyteidl2.project import project_service_pb2 as projects
 from flyteidl2.project.project_service_pb2 import Domain, Project
 from flyteidl2.project.project_service_pb2_grpc import ProjectServiceServicer
@@ -27,6 +29,8 @@ from flyteidl2.secret.secret_pb2_grpc import SecretServiceServicer
 from flyteidl2.task.run_pb2 import Labels
 from flyteidl2.task.task_definition_pb2 import TaskSpec
 
+from flyte._definition.secret import MOUNT_DIR, value_here
+from flyte._definition.secret import Secret as Asked
 from flyte.devbox._orders import secret_names, secret_variable
 from flyte.devbox._reading import moment
 from flyte.devbox._refusal import Code, Refusal
@@ -35,8 +39,10 @@ from flyte.devbox._store import Store
 
 DOMAINS = ("development", "staging", "production")
 _NAME = re.compile(r"[-a-zA-Z0-9_]+")
+_FILE_NAME = re.compile(r"[-\w][-\w.]*")
 _PROJECT = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PAGE = 100
+MountType = AskedSecret.MountType
 
 
 class Clusters(ClusterServiceServicer):
@@ -229,17 +235,45 @@ class Secrets(SecretServiceServicer):
         """
         found: dict[str, str] = {}
         for secret in spec.task_template.security_context.secrets:
+            if secret.mount_requirement == MountType.FILE and not secret.env_var:
+                continue
             value = self._value(secret_names(secret), run)
             if value is not None:
-                found[secret_variable(secret)] = value
+                found[secret_variable(secret)] = value.decode("utf-8", errors="surrogateescape")
         return found
 
-    def _value(self, names: Any, run: Run) -> str | None:
+    def files(self, spec: TaskSpec, run: Run) -> dict[str, bytes]:
+        """The values that a task reads from files, by path: ``<group>/<key>``, or ``<key>``.
+
+        What is not kept here may be on this machine, where local runs find it; else there is no file.
+
+        :raises LookupError: a group or key that cannot be a file's name.
+        """
+        found: dict[str, bytes] = {}
+        for secret in spec.task_template.security_context.secrets:
+            if secret.mount_requirement != MountType.FILE:
+                continue
+            parts = [part for part in (secret.group, secret.key) if part]
+            for part in parts:
+                if not _FILE_NAME.fullmatch(part):
+                    raise LookupError(
+                        f"secret {'/'.join(parts)!r} cannot be a file: use letters, digits, '-', '_' and '.' in its "
+                        "group and key, or read it from an environment variable"
+                    )
+            value = self._value(secret_names(secret), run)
+            if value is None:
+                here = value_here(Asked(key=secret.key, group=secret.group or None, mount=PurePath(MOUNT_DIR)))
+                value = here.encode("utf-8", errors="surrogateescape") if here is not None else None
+            if value is not None:
+                found["/".join(parts)] = value
+        return found
+
+    def _value(self, names: Any, run: Run) -> bytes | None:
         for name in names:
             for project, domain in ((run.project, run.domain), (run.project, ""), ("", run.domain), ("", "")):
                 row = self._row(SecretIdentifier(name=name, project=project, domain=domain))
                 if row is not None:
-                    return bytes(row["value"]).decode("utf-8", errors="surrogateescape")
+                    return bytes(row["value"])
         return None
 
 
