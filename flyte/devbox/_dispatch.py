@@ -7,12 +7,10 @@ committed are its effects carried out and watchers told.
 import asyncio
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from flyteidl2.core.catalog_pb2 import CatalogCacheStatus
 from flyteidl2.task.task_definition_pb2 import TaskSpec
 
 from flyte._core.identity import ActionPhase
@@ -21,7 +19,7 @@ from flyte._core.slots import WHOLE, Request, Slots
 from flyte._core.verdict import parent_ended_text
 from flyte._wire.identity import phase_to_wire
 
-from ._documents import may_exist
+from ._cached import Cached
 from ._machine import (
     Aborted,
     Answered,
@@ -93,7 +91,7 @@ class Dispatcher:
         self._secret_files = secret_files
         self._mounts = Mounts(folder.with_name("secrets"))
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._reserved: dict[tuple[str, str, str], deque[Live]] = {}
+        self._cached = Cached(store, specs)
         self._stopped = False
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails when a change cannot be written, for instance because the disk is full: the devbox must end."""
@@ -166,7 +164,7 @@ class Dispatcher:
             self.slots.occupy(self._ask(live))
             if live.children:
                 self.slots.pause(live.slot)
-            self._reserve_again(live)
+            self._cached.reserve_again(live)
             live.ticket = live.ticket or self.executor.find(Path(self._folder_of(live, live.state.attempt)))
             if live.ticket:
                 self._spawn(self._follow(live, live.ticket, live.state.attempt))
@@ -236,9 +234,13 @@ class Dispatcher:
             self.slots.release(live.slot)
 
     def _begin(self, live: Live) -> None:
-        if live.state.attempt == 0 and live.cache_key and self._answer_from_cache(live):
-            self._leave(live)
-            return
+        if live.state.attempt == 0 and live.cache_key:
+            found = self._cached.find(live)
+            if found is not None or self._cached.must_wait(live):
+                self._leave(live)
+                if found is not None:
+                    self.apply(live, Answered(time.time(), found))
+                return
         self.apply(live, Started(time.time()))
 
     def _start(self, live: Live) -> None:
@@ -365,7 +367,7 @@ class Dispatcher:
             ended, fault = _attempt_end(live.state, event)
             statements.append(attempt_ended(live, before.attempt, ended, fault, at))
         if Effect.FINISH in effects:
-            statements += self._put_into_cache(live)
+            statements += self._cached.put(live)
         ticket, live.ticket = (live.ticket, None) if Effect.STOP in effects else (None, live.ticket)
         done = self.store.submit(statements)
         state = live.state
@@ -391,7 +393,8 @@ class Dispatcher:
         if Effect.STOP in effects and ticket is not None:
             self._spawn(self.executor.stop(ticket, GRACE_S))
         if Effect.FINISH in effects:
-            self._release(live)
+            for one in self._cached.release(live):
+                self._queue(one)
             self._end_children(live, event.at)
         if Effect.WAIT in effects:
             live.queued_at = event.at
@@ -481,76 +484,6 @@ class Dispatcher:
         self.changes.publish(("action", run.id, live.name), live.name)
         self.changes.publish(("run", run.id), live.name)
         self.changes.publish("runs", run.id)
-
-    # Cache ------------------------------------------------------------------------------------------------------------
-
-    def _answer_from_cache(self, live: Live) -> bool:
-        """Whether the action needs no attempt now: its outputs are known, or somebody else is making them."""
-        assert live.spec is not None and live.cache_key is not None
-        metadata = self._specs(live.spec).task_template.metadata
-        if not metadata.discoverable:
-            return False
-        if live.run.spec.overwrite_cache or live.run.spec.cache_config.overwrite_cache:
-            live.cache_status = CatalogCacheStatus.CACHE_SKIPPED
-            return False
-        key = (live.run.project, live.run.domain, live.cache_key)
-        found = self.store.row("SELECT * FROM cached WHERE project = ? AND domain = ? AND key = ?", key)
-        oldest = time.time() - metadata.cache_max_age.seconds if metadata.cache_max_age.seconds else 0.0
-        if found is not None and found["created_at"] >= oldest and may_exist(f"{found['output_uri']}/outputs.pb"):
-            live.cache_status = CatalogCacheStatus.CACHE_HIT
-            self.apply(live, Answered(time.time(), found["output_uri"]))
-            return True
-        live.cache_status = CatalogCacheStatus.CACHE_MISS
-        if not metadata.cache_serializable or live.holds_reservation:
-            return False
-        waiting = self._reserved.get(key)
-        if waiting is not None:
-            waiting.append(live)
-            return True
-        self._reserved[key] = deque()
-        live.holds_reservation = True
-        return False
-
-    def _reserve_again(self, live: Live) -> None:
-        """Keep others from making what an earlier devbox's attempt is making."""
-        if live.spec is None or not live.cache_key or live.cache_status != CatalogCacheStatus.CACHE_MISS:
-            return
-        key = (live.run.project, live.run.domain, live.cache_key)
-        if self._specs(live.spec).task_template.metadata.cache_serializable and key not in self._reserved:
-            self._reserved[key] = deque()
-            live.holds_reservation = True
-
-    def _release(self, live: Live) -> None:
-        if not live.holds_reservation or live.cache_key is None:
-            return
-        live.holds_reservation = False
-        for one in self._reserved.pop((live.run.project, live.run.domain, live.cache_key), ()):
-            self._queue(one)
-
-    def _put_into_cache(self, live: Live) -> list[Statement]:
-        state = live.state
-        if live.cache_key is None or live.spec is None or state.phase is not ActionPhase.SUCCEEDED:
-            return []
-        if live.cache_status == CatalogCacheStatus.CACHE_HIT:
-            return []
-        if not self._specs(live.spec).task_template.metadata.discoverable:
-            return []
-        run = live.run
-        return [
-            (
-                "INSERT OR REPLACE INTO cached VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    run.project,
-                    run.domain,
-                    live.cache_key,
-                    state.output_uri,
-                    state.ended_at,
-                    run.name,
-                    live.name,
-                    state.attempt,
-                ),
-            )
-        ]
 
     # Its own life -----------------------------------------------------------------------------------------------------
 
