@@ -246,7 +246,9 @@ class ReusePolicy:
     :param idle_ttl: how long the environment is kept with nothing to do: seconds or a timedelta, at least 30 s.
     :param concurrency: how many calls of async tasks one worker takes at a time.
     :param scaledown_ttl: how long one worker above the least is kept with nothing to do, at least 30 s.
-    :param scope: ``"global"`` for workers that all runs share, ``"run"`` for a set of workers for each run.
+    :param scope: for a cluster: ``"global"`` for workers that all runs share, ``"run"`` for a set of workers for each
+        run. On this machine every run has workers of its own, which end with it, whatever the scope: what a module
+        holds is kept between the calls of a run and not from one run to the next.
     :raises TypeError: a parameter of the wrong type.
     :raises ValueError: negative, ``most`` below ``least`` or below 1, no concurrency, a time below 30 s.
     """
