@@ -111,6 +111,8 @@ def open_file(path: Path, busy_s: float) -> sqlite3.Connection:
         if file.execute("PRAGMA journal_mode").fetchone()[0] != "wal" or _version(file) != len(MIGRATIONS):
             with _alone(path):
                 # With a write-ahead log a commit outlives this process without waiting for the disk.
+                # A commit of one action writes a page: a smaller one than usual takes a tenth less. Only of a new file.
+                file.execute("PRAGMA page_size=2048")
                 file.execute("PRAGMA journal_mode=WAL")
                 _migrate(file, path)
         file.execute("PRAGMA synchronous=NORMAL")
