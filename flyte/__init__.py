@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from flyte._core.context import ctx, custom_context, get_custom_context, group
     from flyte._core.log import logger as system_logger
     from flyte._core.log import user_logger as logger
+    from flyte._definition.backoff import Backoff
+    from flyte._definition.cache import Cache, CacheRequest
+    from flyte._definition.cache_policy import CachePolicy
     from flyte._definition.condition import ConditionWebhook, new_condition
     from flyte._definition.documentation import Documentation
     from flyte._definition.environment import Environment
@@ -47,16 +50,6 @@ if TYPE_CHECKING:
     from flyte._definition.image import Image
     from flyte._definition.link import Link
     from flyte._definition.pod import PodTemplate
-    from flyte._definition.policy import (
-        Backoff,
-        Cache,
-        CachePolicy,
-        CacheRequest,
-        RetryStrategy,
-        ReusePolicy,
-        Timeout,
-        TimeoutType,
-    )
     from flyte._definition.resources import (
         AMD_GPU,
         APPLE_SILICON,
@@ -68,9 +61,12 @@ if TYPE_CHECKING:
         Neuron,
         Resources,
     )
+    from flyte._definition.retry import RetryStrategy
+    from flyte._definition.reuse import ReusePolicy
     from flyte._definition.secret import Secret, SecretRequest
     from flyte._definition.task import AsyncFunctionTaskTemplate, TaskTemplate
     from flyte._definition.task_environment import TaskEnvironment
+    from flyte._definition.timeout import Timeout, TimeoutType
     from flyte._definition.trigger import (
         Cron,
         FixedRate,
@@ -103,11 +99,11 @@ _TABLE = {
     "AMD_GPU": "flyte._definition.resources",
     "APPLE_SILICON": "flyte._definition.resources",
     "AsyncFunctionTaskTemplate": "flyte._definition.task",
-    "Backoff": "flyte._definition.policy",
+    "Backoff": "flyte._definition.backoff",
     "BaseCheckpoint": "flyte.io._checkpoint",
-    "Cache": "flyte._definition.policy",
-    "CachePolicy": "flyte._definition.policy",
-    "CacheRequest": "flyte._definition.policy",
+    "Cache": "flyte._definition.cache",
+    "CachePolicy": "flyte._definition.cache_policy",
+    "CacheRequest": "flyte._definition.cache",
     "Checkpoint": "flyte.io._checkpoint",
     "ConditionWebhook": "flyte._definition.condition",
     "Cron": "flyte._definition.trigger",
@@ -125,15 +121,15 @@ _TABLE = {
     "OnArtifact": "flyte._definition.trigger",
     "PodTemplate": "flyte._definition.pod",
     "Resources": "flyte._definition.resources",
-    "RetryStrategy": "flyte._definition.policy",
-    "ReusePolicy": "flyte._definition.policy",
+    "RetryStrategy": "flyte._definition.retry",
+    "ReusePolicy": "flyte._definition.reuse",
     "Secret": "flyte._definition.secret",
     "SecretRequest": "flyte._definition.secret",
     "TPU": "flyte._definition.resources",
     "TaskEnvironment": "flyte._definition.task_environment",
     "TaskTemplate": "flyte._definition.task",
-    "Timeout": "flyte._definition.policy",
-    "TimeoutType": "flyte._definition.policy",
+    "Timeout": "flyte._definition.timeout",
+    "TimeoutType": "flyte._definition.timeout",
     "Trigger": "flyte._definition.trigger",
     "TriggerTime": "flyte._definition.trigger",
     "TriggeredArtifact": "flyte._definition.trigger",

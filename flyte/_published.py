@@ -108,7 +108,8 @@ class _ContextData:
 
     @property
     def raw_data_path(self) -> Any:
-        from flyte._core.context import RawDataPath, current
+        from flyte._core.context import current
+        from flyte._core.paths import RawDataPath
 
         context = current.get()
         path = context.execution.raw_data_path if context is not None else ""

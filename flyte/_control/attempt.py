@@ -10,34 +10,31 @@ import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import flyte.io._checkpoint_field  # noqa: F401 (it says what ctx().checkpoint is)
+import flyte.io._checkpoint_field
+import flyte.report._field  # noqa: F401 (they say what ctx().checkpoint and ctx().report are)
 from flyte._core.context import TaskContext, current
 from flyte._core.environ import environment, is_changed
-from flyte._core.identity import hash_data
 from flyte._core.log import logger
 from flyte._core.threads import run_in_thread
 from flyte._core.verdict import CALLER_CANCELLED, parent_ended_text
-from flyte._definition.discovery import discovery_version
-from flyte._definition.policy import Cache, RetryStrategy, timeout_from_request
-from flyte._definition.secret import secrets_from_request
+from flyte._definition.cache import Cache
+from flyte._definition.retry import RetryStrategy
 from flyte._definition.task import MAX_INLINE_IO_BYTES, AsyncFunctionTaskTemplate, TaskTemplate
-from flyte._definition.work import work_version
 from flyte.errors import (
     InlineIOMaxBytesBreached,
     RuntimeUserError,
     user_error_from,
 )
-from flyte.report._current import reporting
 from flyte.types._engine import generation
-from flyte.types._hashing import canonical_bytes
-from flyte.types._interface import interface_hash
-from flyte.types._offload import INLINE_BYTES
-from flyte.types._references import ReferenceCodec
+from flyte.types._inline import INLINE_BYTES
 
 from .boundary import boundary_of, count_positional
-from .secrets import secret_environment
+
+if TYPE_CHECKING:
+    from flyte._definition.secret import Secret
+    from flyte._definition.timeout import Timeout
 
 GRACE_S = 1.0
 """How long a cancelled body may clean up before it is abandoned; with it, Ctrl-C ends a run within 2 seconds."""
@@ -101,10 +98,10 @@ class Plan:
         self.only_positional, self.positional = count_positional(self.func)
         self.by_name = self.positional < len(self.boundary.names)
         self.env_vars: Mapping[str, str] = task.env_vars or {}
-        self.secrets = secrets_from_request(task.secrets)
+        self.secrets = _secrets(task)
         self.report = task.report
         self.retries: RetryStrategy = task.retries  # type: ignore[assignment]  # normalised by the template
-        self.timeout = timeout_from_request(task.timeout)
+        self.timeout = _timeout(task)
         self.supervised = self.timeout is not None or self.retries.count > 0
         cache = task.cache
         self.cached = isinstance(cache, Cache) and cache.is_enabled()
@@ -122,23 +119,44 @@ class Plan:
     def identity(self) -> str:
         """Hash of what is called: name, interface and version (wire-protocol section 6.2)."""
         if self._identity is None:
-            text = f"{self.name}-{interface_hash(self.task.interface)}-{discovery_version(self.task)}"
-            self._identity = hash_data(text.encode())
+            from .naming import identity_of
+
+            self._identity = identity_of(self.task)
         return self._identity
 
     @property
     def lasting(self) -> str:
         """Hash of what is called that stays when its code is edited: name and interface."""
         if self._lasting is None:
-            self._lasting = hash_data(f"{self.name}-{interface_hash(self.task.interface)}".encode())
+            from .naming import lasting_of
+
+            self._lasting = lasting_of(self.task)
         return self._lasting
 
     @property
     def work_version(self) -> str:
         """Version of the code, as recovery compares it."""
         if self._work_version is None:
+            from .naming import work_version
+
             self._work_version = work_version(self.task)
         return self._work_version
+
+
+def _secrets(task: TaskTemplate[Any, Any, Any]) -> "tuple[Secret, ...]":
+    if not task.secrets:
+        return ()
+    from flyte._definition.secret import secrets_from_request
+
+    return secrets_from_request(task.secrets)
+
+
+def _timeout(task: TaskTemplate[Any, Any, Any]) -> "Timeout | None":
+    if not task.timeout:
+        return None
+    from flyte._definition.timeout import timeout_from_request
+
+    return timeout_from_request(task.timeout)
 
 
 def plan_of(task: TaskTemplate[Any, Any, Any]) -> Plan:
@@ -171,10 +189,14 @@ async def run_attempt(
         if variables or plan.env_vars or plan.secrets or plan.report or is_changed():
             with ExitStack() as stack:
                 if plan.report:
+                    from flyte.report._current import reporting
+
                     stack.enter_context(reporting(context))
                 # What its caller was given, secrets above all, is not the body's.
                 stack.enter_context(environment({**variables, **plan.env_vars}, alone=True))
                 if plan.secrets:
+                    from .secrets import secret_environment
+
                     stack.enter_context(environment(secret_environment(plan.name, plan.secrets)))
                 result = await _run_body(plan, values)
         elif plan.plain and not plan.is_sync and not plan.by_name:
@@ -273,9 +295,11 @@ def check_inline(task: Any, inputs: Any) -> None:
     :param task: a task template, or a task as a control plane knows it.
     :raises InlineIOMaxBytesBreached: the values take more than ``max_inline_io_bytes``.
     """
+    from flyte.types._hashing import canonical_bytes
+
     boundary = boundary_of(task.interface)
     codecs = dict(zip(boundary.names, boundary.inputs, strict=True))
-    counted = [one.value for one in inputs.literals if not isinstance(codecs[one.name], ReferenceCodec)]
+    counted = [one.value for one in inputs.literals if not codecs[one.name].by_reference]
     inline_bytes = sum(len(canonical_bytes(value)) for value in counted)
     if inline_bytes > task.max_inline_io_bytes:
         raise _breach(task.name, task.max_inline_io_bytes, inline_bytes)

@@ -11,8 +11,7 @@ from typing import Any
 from flyte._core.interface import NativeInterface
 from flyte.errors import RuntimeDataValidationError, TypeTransformerFailedError
 from flyte.types._engine import codec_for, generation
-from flyte.types._offload import INLINE_BYTES, digest_of, positions_apart, store_large
-from flyte.types._references import ReferenceCodec
+from flyte.types._inline import INLINE_BYTES, digest_of, positions_apart
 from flyte.types._stored import dump_values, load_values, names_of, pack_literals, pack_name, wire_of
 
 _MEMO = "boundary"
@@ -184,7 +183,7 @@ class Boundary:
         return sum(
             len(codec.transfer(value)[1])
             for codec, value in zip(self.inputs, values, strict=True)
-            if isinstance(codec, ReferenceCodec)
+            if codec.by_reference
         )
 
     async def identify(self, values: Sequence[Any], ignored: frozenset[str]) -> bytes:
@@ -200,6 +199,8 @@ class Boundary:
 
         :raises TypeTransformerFailedError: one cannot be stored.
         """
+        from flyte.types._offload import store_large
+
         return await store_large(data, zip(self.names, self.inputs, strict=True))
 
     async def store_outputs(self, data: bytes) -> bytes:
@@ -207,6 +208,8 @@ class Boundary:
 
         :raises TypeTransformerFailedError: one cannot be stored.
         """
+        from flyte.types._offload import store_large
+
         return await store_large(data, self.outputs)
 
     async def dump(self, result: Any) -> bytes:

@@ -19,7 +19,8 @@ from flyte._core.context import Execution, TaskContext
 from flyte._core.home import home_dir
 from flyte._core.identity import ActionPhase, hash_data
 from flyte._core.log import logger
-from flyte._definition.cache import Cache, VersionParameters
+from flyte._definition.cache import Cache
+from flyte._definition.cache_policy import VersionParameters
 from flyte.errors import MaxQueuedTimeExceededError, TypeTransformerFailedError
 from flyte.types._interface import interface_hash
 

@@ -23,7 +23,7 @@ from flyte._journal.faults import fault_document
 from flyte._journal.schema import INLINE_BYTES, first_action
 from flyte._journal.writer import TASK, Writer, writer
 from flyte.errors import ActionAbortedError, RunRecoveryError, TypeTransformerFailedError
-from flyte.types._interface import interface_hash, typed_interface
+from flyte.types._interface import bare_interface, interface_hash
 
 from .attempt import Plan
 from .logs import LineCount
@@ -362,7 +362,7 @@ class RunJournal:
     def _put_task(self, plan: Plan) -> int:
         task = plan.task
         try:
-            interface = typed_interface(task.interface).SerializeToString(deterministic=True)
+            interface = bare_interface(task.interface).SerializeToString(deterministic=True)
         except TypeError:
             interface = None
         return self._put_named(plan.name, plan.work_version, "task", interface, json.dumps(_detail_of(plan)))

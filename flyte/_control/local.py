@@ -16,8 +16,8 @@ from flyte._core.verdict import (
     max_runtime_text,
     system_failures_text,
 )
-from flyte._definition.policy import Timeout
 from flyte._definition.task import TaskTemplate, refuse_call
+from flyte._definition.timeout import Timeout
 from flyte._journal.schema import INLINE_BYTES
 from flyte.errors import (
     BaseRuntimeError,

@@ -4,15 +4,13 @@ Definitions write it when a task is translated for a control plane, whose execut
 ``a0`` program reads it in the container. It knows nothing of tasks, of storage and of the process it runs in.
 """
 
-import binascii
-import json
 import re
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .code_bundle import CodeBundle
+if TYPE_CHECKING:
+    from .code_bundle import CodeBundle
+    from .image_cache import ImageCache
 
 PROGRAM = "a0"
 """The program that runs a task in its container; it is found on PATH, as the container's command is empty."""
@@ -28,62 +26,8 @@ INPUT = "{{.input}}"
 OUTPUT_PREFIX = "{{.outputPrefix}}"
 
 # As the executor spells them; what it does not know is left as it is.
-_VARIABLE = re.compile(r"\{\{\s*\.\w+\s*\}\}")
+_VARIABLE = r"\{\{\s*\.\w+\s*\}\}"
 _TRUE = frozenset(("1", "true", "yes", "on"))
-
-
-@dataclass(frozen=True, slots=True)
-class ImageCache:
-    """Images that are known when a task is translated, so that the container need not build them again.
-
-    :param image_lookup: URI of the image of each environment.
-    :param build_run_ids: the run that built it, where one did: ``org``, ``project``, ``domain`` and ``name``.
-    """
-
-    image_lookup: Mapping[str, str] = field(default_factory=dict)
-    build_run_ids: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-    def to_transport(self) -> str:
-        """One word that holds all of it: base64 of gzip of JSON, the same for the same images."""
-        content = {
-            "image_lookup": dict(self.image_lookup),
-            "build_run_ids": {name: dict(run) for name, run in self.build_run_ids.items()},
-        }
-        packer = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)  # a gzip header without time or name
-        packed = packer.compress(json.dumps(content, sort_keys=True).encode()) + packer.flush()
-        return binascii.b2a_base64(packed, newline=False).decode()
-
-    @classmethod
-    def from_transport(cls, word: str) -> "ImageCache":
-        """What :meth:`to_transport` wrote.
-
-        :raises ValueError: it is something else.
-        """
-        try:
-            packed = binascii.a2b_base64(word, strict_mode=True)
-            content = json.loads(zlib.decompress(packed, 16 + zlib.MAX_WBITS))
-            return cls(dict(content["image_lookup"]), dict(content.get("build_run_ids") or {}))
-        except (ValueError, zlib.error, KeyError, TypeError) as error:
-            raise ValueError(
-                f"--image-cache holds {word[:40]!r}, which is no image cache ({error}); it is written by flyte itself"
-            ) from error
-
-
-def image_cache_from(given: Any) -> ImageCache | None:
-    """The image cache that a context of serialisation holds: a cache, a dict of URIs, or something with the fields.
-
-    :raises TypeError: something else.
-    """
-    if given is None or isinstance(given, ImageCache):
-        return given
-    if isinstance(given, Mapping):
-        return ImageCache(given)
-    lookup = getattr(given, "image_lookup", None)
-    if isinstance(lookup, Mapping):
-        return ImageCache(lookup, getattr(given, "build_run_ids", None) or {})
-    raise TypeError(
-        f"SerializationContext: image_cache takes a dict from environment to image URI, got {type(given).__name__}"
-    )
 
 
 def container_args(
@@ -91,8 +35,8 @@ def container_args(
     version: str,
     input_path: str = INPUT,
     output_path: str = OUTPUT_PREFIX,
-    image_cache: ImageCache | None = None,
-    code_bundle: CodeBundle | None = None,
+    image_cache: "ImageCache | None" = None,
+    code_bundle: "CodeBundle | None" = None,
     resolver: str = DEFAULT_RESOLVER,
     loader_args: Sequence[str] = (),
 ) -> list[str]:
@@ -131,8 +75,7 @@ def container_args(
     return [*args, *loader_args]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(NamedTuple):
     """What a container was told to run. What is None was not said, or its template variable was left unfilled.
 
     :param inputs: URI of the inputs.
@@ -169,7 +112,7 @@ class Command:
     checkpoint_path: str | None = None
     prev_checkpoint: str | None = None
     run_start_time: str | None = None
-    image_cache: ImageCache | None = None
+    image_cache: "ImageCache | None" = None
     tgz: str | None = None
     pkl: str | None = None
     dest: str = "."
@@ -181,8 +124,7 @@ class Command:
     interactive_mode: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Option:
+class _Option(NamedTuple):
     name: str
     short: str | None = None
     variable: str | None = None
@@ -240,6 +182,8 @@ def parse_container_args(argv: Sequence[str], environ: Mapping[str, str]) -> Com
     if words and "resolver" not in values:
         raise ValueError(f"{PROGRAM}: the words {' '.join(words)!r} are for a resolver, but --resolver is not given")
     if "image_cache" in values:
+        from .image_cache import ImageCache
+
         values["image_cache"] = ImageCache.from_transport(values["image_cache"])
     return Command(**values, resolver_args=tuple(words))
 
@@ -276,6 +220,6 @@ def _split(args: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 def _said(value: str | None) -> str | None:
     # The executor fills in two quote characters where there is nothing, and leaves alone what it does not know.
-    if value is None or value in ("", '""', "''") or _VARIABLE.fullmatch(value):
+    if value is None or value in ("", '""', "''") or (value.startswith("{{") and re.fullmatch(_VARIABLE, value)):
         return None
     return value

@@ -5,85 +5,25 @@ what all actions of a run share. There is no global state beside it, so any numb
 """
 
 import asyncio
-import pathlib
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .clock import Clock, SystemClock
-from .code_bundle import CodeBundle
-from .controller import Controller, Recorder
-from .identity import ActionID, child_name
 from .registry import Registry
 
+if TYPE_CHECKING:
+    # What a body rarely asks for is loaded when it does.
+    from .code_bundle import CodeBundle
+    from .controller import Controller, Recorder
+    from .identity import ActionID
+    from .paths import CheckpointPaths, GroupData, RawDataPath
+
 Mode = Literal["local", "remote", "hybrid"]
-
-
-@dataclass(frozen=True, slots=True)
-class GroupData:
-    """The group that calls are made in; shown together and part of their names."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawDataPath:
-    """Where large values of a run are written.
-
-    :param path: a folder or an object-store prefix.
-    :param path_rewrite: reads below one prefix that are served from another.
-    """
-
-    path: str
-    path_rewrite: "PathRewrite | None" = None
-
-    @classmethod
-    def from_local_folder(cls, local_folder: str | pathlib.Path | None = None) -> "RawDataPath":
-        """Large values go into a folder of this machine, which is made; a new temporary one if none is given.
-
-        :raises ValueError: neither a path nor None.
-        """
-        if local_folder is None:
-            import tempfile
-
-            return cls(path=tempfile.mkdtemp(prefix="flyte-raw-"))
-        if not isinstance(local_folder, (str, pathlib.Path)):
-            raise ValueError(f"local_folder takes a path, but got {type(local_folder).__name__} {local_folder!r}")
-        pathlib.Path(local_folder).mkdir(parents=True, exist_ok=True)
-        return cls(path=str(local_folder))
-
-    def get_random_remote_path(self, file_name: str | None = None) -> str:
-        """A new place below the path, where nothing is yet.
-
-        :param file_name: of what is put there; without it, the place itself is a file or folder.
-        :raises ValueError: the name leads out of the place.
-        """
-        import secrets
-
-        if file_name is not None and (file_name.startswith("/") or ".." in file_name.split("/") or not file_name):
-            raise ValueError(f"file_name={file_name!r} is no name of a file below a folder")
-        place = f"{self.path.rstrip('/')}/{secrets.token_hex(16)}"
-        return place if file_name is None else f"{place}/{file_name}"
-
-
-@dataclass(frozen=True, slots=True)
-class PathRewrite:
-    """Reads below ``old_prefix`` are served from ``new_prefix`` where that exists."""
-
-    old_prefix: str
-    new_prefix: str
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointPaths:
-    """Where the previous attempt left its checkpoint, and where this one leaves its own."""
-
-    prev_checkpoint_path: str | None
-    checkpoint_path: str | None
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -97,9 +37,9 @@ class Execution:
     """
 
     run_name: str
-    controller: Controller | None
+    controller: "Controller | None"
     loop: asyncio.AbstractEventLoop
-    recorder: Recorder | None = None
+    recorder: "Recorder | None" = None
     mode: Mode = "local"
     project: str | None = None
     domain: str | None = None
@@ -111,10 +51,10 @@ class Execution:
     """``run_base_dir`` of the run that this one is recovered from, of the one that that was recovered from, ..."""
     outputs_path: str | None = None
     """Where the outputs of the one action go that this process runs; None where each has a folder below the run's."""
-    checkpoint_paths: CheckpointPaths | None = None
+    checkpoint_paths: "CheckpointPaths | None" = None
     """Where a control plane wants checkpoints; None for the run's own folder."""
     env_vars: Mapping[str, str] = field(default_factory=dict)
-    code_bundle: CodeBundle | None = None
+    code_bundle: "CodeBundle | None" = None
     interactive_mode: bool = False
     disable_run_cache: bool = False
     overwrite_cache: bool = False
@@ -128,8 +68,10 @@ class Execution:
     closing: bool = False
     """The run was cancelled as a whole; what its bodies raise from now on is part of that."""
 
-    def action_id(self, name: str) -> ActionID:
+    def action_id(self, name: str) -> "ActionID":
         """Full identity of an action of this run."""
+        from .identity import ActionID
+
         return ActionID(name=name, run_name=self.run_name, project=self.project, domain=self.domain, org=self.org)
 
 
@@ -189,18 +131,20 @@ class TaskContext:
     def name(self) -> str:
         """Name of the action, unique in its run and the same on every replay."""
         if self._name is None:
+            from .identity import child_name
+
             assert self._call is not None and self.parent is not None
             inputs_hash, identity, sequence = self._call
             self._name = child_name(self.parent.name, inputs_hash, identity, sequence, self.parent.group)
         return self._name
 
     @property
-    def action(self) -> ActionID:
+    def action(self) -> "ActionID":
         """Identity of the action."""
         return self.execution.action_id(self.name)
 
     @property
-    def task_action(self) -> ActionID:
+    def task_action(self) -> "ActionID":
         """Identity of the running task's action, also inside a traced function."""
         return self.task_context.action
 
@@ -213,8 +157,10 @@ class TaskContext:
         return context
 
     @property
-    def group_data(self) -> GroupData | None:
+    def group_data(self) -> "GroupData | None":
         """The group that calls made now belong to."""
+        from .paths import GroupData
+
         return GroupData(self.group) if self.group else None
 
     @property
@@ -233,8 +179,10 @@ class TaskContext:
         return self.execution.run_base_dir
 
     @property
-    def raw_data_path(self) -> RawDataPath:
+    def raw_data_path(self) -> "RawDataPath":
         """Where large values are written."""
+        from .paths import RawDataPath
+
         return RawDataPath(path=self.execution.raw_data_path)
 
     @property
@@ -248,7 +196,7 @@ class TaskContext:
         return f"{self.execution.run_base_dir}/{self.name}/inputs.pb"
 
     @property
-    def code_bundle(self) -> CodeBundle | None:
+    def code_bundle(self) -> "CodeBundle | None":
         """The code that runs, if it came as a bundle."""
         return self.execution.code_bundle
 
@@ -280,10 +228,9 @@ class TaskContext:
         return context.calls.checkpoint
 
     @property
-    def checkpoint_paths(self) -> CheckpointPaths:
+    def checkpoint_paths(self) -> "CheckpointPaths":
         """Where the earlier attempt left its checkpoint, None if it left none, and where this one leaves its own."""
-        paths = _made("checkpoint_paths", self.task_context)
-        assert isinstance(paths, CheckpointPaths)
+        paths: CheckpointPaths = _made("checkpoint_paths", self.task_context)
         return paths
 
     @property

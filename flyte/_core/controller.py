@@ -6,9 +6,10 @@ remote one hands it to a control plane, and a user may install a third: ``flyte.
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from .identity import ActionID, ActionPhase
+if TYPE_CHECKING:
+    from .identity import ActionID, ActionPhase
 
 
 class Controller(ABC):
@@ -57,7 +58,7 @@ class Controller(ABC):
             "derive from flyte.extend.LocalController, or write the method"
         )
 
-    async def finalize(self, action: ActionID) -> None:  # noqa: B027 - a hook that most controllers do not need
+    async def finalize(self, action: "ActionID") -> None:  # noqa: B027 - a hook that most controllers do not need
         """The action has ended and will make no more calls."""
 
     async def stop(self) -> None:  # noqa: B027 - a hook that most controllers do not need
@@ -97,6 +98,6 @@ class Recorder(Protocol):
         """An attempt of an action begins; called once an attempt."""
         ...
 
-    def action_finished(self, action: RecordedAction, phase: ActionPhase, error: BaseException | None) -> None:
+    def action_finished(self, action: RecordedAction, phase: "ActionPhase", error: BaseException | None) -> None:
         """An action has ended for good, in a terminal phase."""
         ...

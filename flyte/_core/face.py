@@ -28,6 +28,8 @@ def lazy_face(
         if target is None:
             if missing and name in missing:
                 raise AttributeError(f"{face}.{name} is not available in this version: {missing[name]}")
+            if name.startswith("_"):  # `from face import _module` asks before it imports: nothing was mistyped
+                raise AttributeError(f"module {face!r} has no attribute {name!r}")
             raise AttributeError(f"module {face!r} has no attribute {name!r}{nearest(name, table)}")
         module, _, attribute = target.partition(":")
         value = getattr(importlib.import_module(module), attribute or name)

@@ -17,7 +17,7 @@ ROOT_ACTION = "a0"
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 _DIGITS_6, _DIGITS_12 = 36**6, 36**12
-_RUN_NAME = re.compile(r"[a-z]([-a-z0-9]{0,28}[a-z0-9])?")
+_RUN_NAME = r"[a-z]([-a-z0-9]{0,28}[a-z0-9])?"
 
 
 class ActionPhase(str, enum.Enum):
@@ -135,7 +135,7 @@ def check_run_name(name: str) -> str:
 
     :raises ValueError: it is longer than 30 characters or not a lowercase DNS label (wire-protocol section 4.3).
     """
-    if not _RUN_NAME.fullmatch(name):
+    if not re.fullmatch(_RUN_NAME, name):
         raise ValueError(
             f"name={name!r} is not a valid run name: use at most 30 lowercase letters, digits and '-', "
             "starting with a letter and not ending in '-'"

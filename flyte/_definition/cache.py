@@ -1,6 +1,6 @@
 """When outputs of an earlier run may be taken: what is asked for, and the version that results are kept under.
 
-`policy` hands these on. Where results are kept is the controller's business.
+Where results are kept is the controller's business; what else a version may follow from is in `cache_policy`.
 """
 
 import ast
@@ -10,26 +10,14 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    ClassVar,
-    Generic,
-    Literal,
-    ParamSpec,
-    Protocol,
-    TypeAlias,
-    TypeVar,
-    runtime_checkable,
-)
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, ParamSpec, TypeAlias, TypeVar
 
-from flyte._core.code_bundle import CodeBundle
 from flyte._core.face import nearest
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-    from .image import Image
+    from .cache_policy import CachePolicy, VersionParameters
 
 P = ParamSpec("P")
 FuncOut = TypeVar("FuncOut")
@@ -53,32 +41,6 @@ _BEHAVIORS: dict[str, CacheBehavior] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class VersionParameters(Generic[P, FuncOut]):
-    """What a cache policy may look at.
-
-    :param func: the task's function; None for a task that is not a function.
-    :param image: the task's image, or its URI.
-    :param code_bundle: the code that the task runs from.
-    """
-
-    func: Callable[P, FuncOut] | None
-    image: "str | Image | None" = None
-    code_bundle: CodeBundle | None = None
-
-
-@runtime_checkable
-class CachePolicy(Protocol):
-    """Says which version a task is of: results of one version are not used for another."""
-
-    def get_version(self, salt: str, params: VersionParameters[..., Any]) -> str:
-        """The version of the task that ``params`` describes.
-
-        :param salt: the cache's salt; another salt must give another version.
-        """
-        ...
-
-
 class FunctionBodyPolicy:
     """The default policy: the version changes when the source of the function does, but not with its layout.
 
@@ -90,7 +52,7 @@ class FunctionBodyPolicy:
     # A hash that has been fed the tree, to be copied for each salt; it goes away with the function.
     _fed: ClassVar["weakref.WeakKeyDictionary[Callable[..., Any], _Hash]"] = weakref.WeakKeyDictionary()
 
-    def get_version(self, salt: str, params: VersionParameters[..., Any]) -> str:
+    def get_version(self, salt: str, params: "VersionParameters[..., Any]") -> str:
         """The version of ``params.func``.
 
         :raises ValueError: there is no function.
@@ -175,7 +137,7 @@ class Cache:
     serialize: bool = False
     ignored_inputs: tuple[str, ...] | str = field(default_factory=tuple)
     salt: str = ""
-    policies: list[CachePolicy] | CachePolicy | None = field(default=None, hash=False)
+    policies: "list[CachePolicy] | CachePolicy | None" = field(default=None, hash=False)
     max_age: timedelta | int | None = None
 
     def __post_init__(self) -> None:
@@ -203,7 +165,7 @@ class Cache:
         """Names of the inputs that make no difference."""
         return _names(self.ignored_inputs)
 
-    def get_version(self, params: VersionParameters[P, FuncOut] | None = None) -> str:
+    def get_version(self, params: "VersionParameters[P, FuncOut] | None" = None) -> str:
         """The version that results are kept under; empty when the cache is off.
 
         It is ``version_override``, or else the sha256, in hex, of the policies' versions one after the other.
@@ -264,7 +226,7 @@ def _names(names: object) -> tuple[str, ...]:
     return tuple(sorted(names) if isinstance(names, (set, frozenset)) else names)
 
 
-def _policies(policies: Any) -> list[CachePolicy]:
+def _policies(policies: Any) -> "list[CachePolicy]":
     if policies is None:
         return [FunctionBodyPolicy()]
     several = list(policies) if isinstance(policies, (list, tuple)) else [policies]

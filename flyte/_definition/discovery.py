@@ -8,7 +8,8 @@ from typing import Any
 from flyte._core.code_bundle import CodeBundle
 from flyte._core.log import logger
 
-from .cache import Cache, FunctionBodyPolicy, VersionParameters
+from .cache import Cache, FunctionBodyPolicy
+from .cache_policy import VersionParameters
 from .task import TaskTemplate
 
 

@@ -1,21 +1,26 @@
-"""Environments: what tasks or apps share, and which other environments they need."""
+"""Environments: what tasks or apps share, and which other environments they need.
+
+Annotations stay texts: what an environment does not say is not loaded for it.
+"""
+
+from __future__ import annotations
 
 import os
 import re
 import sys
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from flyte._core.face import nearest
 from flyte._core.log import logger
 
-from .image import Image
-from .pod import PodTemplate
-from .resources import Resources
-from .secret import Secret, SecretRequest
+if TYPE_CHECKING:
+    from .image import Image
+    from .pod import PodTemplate
+    from .resources import Resources
+    from .secret import SecretRequest
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_NAME = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
 
 
 def _calling_file() -> str | None:
@@ -59,7 +64,7 @@ class Environment:
     """
 
     name: str
-    depends_on: list["Environment"] = field(default_factory=list)
+    depends_on: list[Environment] = field(default_factory=list)
     pod_template: str | PodTemplate | None = None
     description: str | None = None
     secrets: SecretRequest | None = None
@@ -76,21 +81,28 @@ class Environment:
         owner = f"{type(self).__name__}({self.name!r})"
         if not isinstance(self.name, str):
             raise TypeError(f"{type(self).__name__}: name takes a string, but got {self.name!r}")
-        if not _NAME.fullmatch(self.name) or len(self.name) > 63:
+        if not _is_name(self.name) or len(self.name) > 63:
             raise ValueError(
                 f"{owner}: name must be in snake_case or kebab-case (lowercase letters, digits, '_' or '-' between "
                 f"them), at most 63 characters; for example {_suggest(self.name)!r}"
             )
-        for name, allowed, wanted in (
-            ("description", (str,), "a string"),
-            ("resources", (Resources,), "flyte.Resources"),
-            ("image", (str, Image), "a flyte.Image, an image URI or 'auto'"),
-            ("pod_template", (str, PodTemplate), "a flyte.PodTemplate or the name of one"),
-            ("service_account", (str,), "a string"),
-        ):
-            value = getattr(self, name)
-            if value is not None:
-                check_type(owner, name, value, allowed, wanted)
+        if self.description is not None:
+            check_type(owner, "description", self.description, (str,), "a string")
+        if self.resources is not None:
+            from .resources import Resources
+
+            check_type(owner, "resources", self.resources, (Resources,), "flyte.Resources")
+        if self.image is not None and not isinstance(self.image, str):
+            from .image import Image
+
+            check_type(owner, "image", self.image, (str, Image), "a flyte.Image, an image URI or 'auto'")
+        if self.pod_template is not None and not isinstance(self.pod_template, str):
+            from .pod import PodTemplate
+
+            wanted = "a flyte.PodTemplate or the name of one"
+            check_type(owner, "pod_template", self.pod_template, (str, PodTemplate), wanted)
+        if self.service_account is not None:
+            check_type(owner, "service_account", self.service_account, (str,), "a string")
         check_type(owner, "interruptible", self.interruptible, (bool,), "True or False")
         check_secrets(owner, self.secrets)
         check_env_vars(owner, self.env_vars)
@@ -107,7 +119,7 @@ class Environment:
             logger.warning("%s: description has %d characters; 255 are kept", owner, len(self.description))
             self.description = self.description[:255]
 
-    def add_dependency(self, *env: "Environment") -> None:
+    def add_dependency(self, *env: Environment) -> None:
         """Declare that tasks of ``env`` are called from this environment.
 
         :raises TypeError: something that is not an environment.
@@ -120,7 +132,7 @@ class Environment:
             if not any(other is known for known in self.depends_on):
                 self.depends_on.append(other)
 
-    def closure(self) -> list["Environment"]:
+    def closure(self) -> list[Environment]:
         """This environment and all it depends on, each once, nearest first."""
         found: list[Environment] = []
         waiting: list[Environment] = [self]
@@ -131,7 +143,7 @@ class Environment:
                 waiting.extend(environment.depends_on)
         return found
 
-    def clone_with(self, name: str, **kwargs: Any) -> "Environment":
+    def clone_with(self, name: str, **kwargs: Any) -> Environment:
         """A copy under another name, with other values for the given fields."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it is cloned")
 
@@ -143,6 +155,8 @@ def check_secrets(owner: str, request: Any) -> None:
     """
     if request is None:
         return
+    from .secret import Secret
+
     for one in request if isinstance(request, (list, tuple)) else [request]:
         check_type(owner, "secrets", one, (str, Secret), "a flyte.Secret, a secret's key, or a list of them")
 
@@ -163,6 +177,12 @@ def check_env_vars(owner: str, env_vars: Any) -> None:
 def unknown_field(owner: str, name: str, known: list[str]) -> TypeError:
     """The error for a keyword that is not a field."""
     return TypeError(f"{owner} has no field {name!r}{nearest(name, known)}")
+
+
+def _is_name(name: str) -> bool:
+    # Not a pattern: compiling one costs every program more than all its environments do.
+    words = name.replace("-", "_").split("_")
+    return name.isascii() and name == name.lower() and all(word.isalnum() for word in words)
 
 
 def _suggest(name: str) -> str:

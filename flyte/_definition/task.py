@@ -2,7 +2,11 @@
 
 A template is a value: `override` gives a changed copy. Calling it outside a run runs the body directly; inside a run
 the call goes to the controller of the current execution. Nothing here knows which controller that is.
+
+Annotations stay texts: what most tasks do not have, such as triggers and images, is loaded by those that do.
 """
+
+from __future__ import annotations
 
 import asyncio
 import concurrent.futures
@@ -12,10 +16,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Self, TypeVar, cast, overload
 
-from flyte._core.code_bundle import SerializationContext
-from flyte._core.command import DEFAULT_RESOLVER, container_args, image_cache_from
-from flyte._core.context import TaskContext, current
-from flyte._core.controller import Controller
+from flyte._core.command import DEFAULT_RESOLVER, container_args
+from flyte._core.context import current
 from flyte._core.face import nearest
 from flyte._core.interface import NativeInterface
 from flyte._core.threads import run_in_thread
@@ -26,25 +28,25 @@ from flyte.errors import (
     TraceDoesNotAllowNestedTasksError,
 )
 
-from .documentation import Documentation
-from .environment import Environment
-from .image import Image
-from .link import Link
-from .location import loader_of
-from .pod import PodTemplate
-from .policy import (
-    Cache,
-    CacheRequest,
-    RetryStrategy,
-    ReusePolicy,
-    TimeoutType,
-    cache_from_request,
-    retry_from,
-    timeout_from_request,
-)
-from .resources import Resources
-from .secret import SecretRequest
-from .trigger import Trigger
+from .cache import Cache, cache_from_request
+from .retry import RetryStrategy, retry_from
+
+if TYPE_CHECKING:
+    from flyte._core.code_bundle import SerializationContext
+    from flyte._core.context import TaskContext
+    from flyte._core.controller import Controller
+
+    from .cache import CacheRequest
+    from .documentation import Documentation
+    from .environment import Environment
+    from .image import Image
+    from .link import Link
+    from .pod import PodTemplate
+    from .resources import Resources
+    from .reuse import ReusePolicy
+    from .secret import SecretRequest
+    from .timeout import TimeoutType
+    from .trigger import Trigger
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,6 +66,29 @@ class _NotGiven:
 
 
 NOT_GIVEN: Any = _NotGiven()
+
+
+class _ImageField:
+    """The field ``image`` of a template: ``"auto"`` becomes an image when somebody asks which.
+
+    :param default: of the field.
+    """
+
+    def __init__(self, default: Any) -> None:
+        self._default = default
+
+    def __get__(self, task: TaskTemplate[Any, Any, Any] | None, owner: Any = None) -> Any:
+        if task is None:
+            return self._default  # where dataclasses find the default
+        state = task.__dict__
+        if state["image"] == "auto":
+            from .image import Image
+
+            state["image"] = Image.default()
+        return state["image"]
+
+    def __set__(self, task: TaskTemplate[Any, Any, Any], value: Any) -> None:
+        task.__dict__["image"] = value
 
 
 @dataclass(kw_only=True, eq=False)
@@ -111,7 +136,7 @@ class TaskTemplate(Generic[P, R, F]):
     short_name: str = ""
     task_type: str = "python"
     task_type_version: int = 0
-    image: str | Image | Literal["auto"] | None = "auto"
+    image: str | Image | Literal["auto"] | None = cast(Any, _ImageField("auto"))
     resources: Resources | None = None
     cache: CacheRequest = "auto"
     interruptible: bool = False
@@ -141,23 +166,30 @@ class TaskTemplate(Generic[P, R, F]):
         if not isinstance(self.interface, NativeInterface):
             raise TypeError(f"task {self.name!r}: interface takes a NativeInterface, but got {self.interface!r}")
         self.short_name = self.short_name or self.name
-        if self.image == "auto":
-            self.image = Image.default()
-        elif isinstance(self.image, str):
-            self.image = Image.from_base(self.image)
+        image = self.__dict__["image"]
+        if isinstance(image, str) and image != "auto":
+            from .image import Image
+
+            self.image = Image.from_base(image)
         if not isinstance(self.cache, Cache):
             self.cache = cache_from_request(self.cache)
         if not isinstance(self.retries, RetryStrategy):
             self.retries = retry_from(self.retries)
-        timeout_from_request(self.timeout)
+        if self.timeout is not None and (self.timeout != 0 or self.timeout is False):
+            from .timeout import timeout_from_request
+
+            timeout_from_request(self.timeout)
         limit = self.max_inline_io_bytes
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
             raise ValueError(
                 f"task {self.name!r}: max_inline_io_bytes takes a number of bytes that is not negative, got {limit!r}"
             )
-        if isinstance(self.triggers, Trigger):
-            self.triggers = (self.triggers,)
-        self.triggers = tuple(self.triggers)
+        if self.triggers:
+            from .trigger import Trigger
+
+            self.triggers = (self.triggers,) if isinstance(self.triggers, Trigger) else tuple(self.triggers)
+        else:
+            self.triggers = ()
         self.links = tuple(self.links) if isinstance(self.links, (tuple, list)) else (self.links,)
         if self.reusable is not None and self.reusable.concurrency > 1 and self._call_as_synchronous:
             raise ValueError(
@@ -165,6 +197,11 @@ class TaskTemplate(Generic[P, R, F]):
                 f"{self.reusable.concurrency}: only async tasks can share a worker; make it 'async def' or set "
                 "concurrency=1"
             )
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "image" in vars(cls):  # another default
+            cls.image = cast(Any, _ImageField(cls.image))
 
     # What is compiled from a template is kept beside the fields, and dropped when one of them changes.
     def __setattr__(self, name: str, value: Any) -> None:
@@ -176,6 +213,7 @@ class TaskTemplate(Generic[P, R, F]):
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         state.pop("_compiled", None)
+        state["image"] = self.image  # of this Python, not of the one that reads it
         state["parent_env"] = None  # a weak reference cannot be pickled, and the environment is not part of the task
         return state
 
@@ -183,10 +221,10 @@ class TaskTemplate(Generic[P, R, F]):
 
     @overload
     def __call__(
-        self: "TaskTemplate[P, R, Callable[P, Coroutine[Any, Any, R]]]", *args: P.args, **kwargs: P.kwargs
+        self: TaskTemplate[P, R, Callable[P, Coroutine[Any, Any, R]]], *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, R]: ...
     @overload
-    def __call__(self: "TaskTemplate[P, R, Callable[P, R]]", *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __call__(self: TaskTemplate[P, R, Callable[P, R]], *args: P.args, **kwargs: P.kwargs) -> R: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the task.
 
@@ -350,7 +388,7 @@ class TaskTemplate(Generic[P, R, F]):
         return replace(self, **changes)
 
 
-declared: "weakref.WeakValueDictionary[str, TaskTemplate[Any, Any, Any]]" = weakref.WeakValueDictionary()
+declared: weakref.WeakValueDictionary[str, TaskTemplate[Any, Any, Any]] = weakref.WeakValueDictionary()
 """Full name -> the task that an environment of this process declares under it, the latest if there are several."""
 
 
@@ -425,6 +463,10 @@ class AsyncFunctionTaskTemplate(TaskTemplate[P, R, F]):
         context = sctx or serialize_context
         if context is None or (sctx is not None and serialize_context is not None):
             raise TypeError(f"task {self.name!r}: container_args() takes one SerializationContext")
+        from flyte._core.image_cache import image_cache_from
+
+        from .location import loader_of
+
         resolver, loader_args = DEFAULT_RESOLVER, cast("tuple[str, ...]", ())
         if context.code_bundle is None or context.code_bundle.pkl is None:
             resolver, loader_args = loader_of(self, context.root_dir)

@@ -1,4 +1,9 @@
-"""TaskEnvironment: owns tasks; ``@env.task`` makes a function one of them."""
+"""TaskEnvironment: owns tasks; ``@env.task`` makes a function one of them.
+
+Annotations stay texts, as in `task`.
+"""
+
+from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Coroutine
@@ -9,20 +14,24 @@ from flyte._core.interface import NativeInterface, describe
 from flyte._core.log import logger
 from flyte.types._annotations import pickle_policy, pickled_parts
 
-from .documentation import Documentation
+from .cache import cache_from_request
 from .environment import Environment, check_type, unknown_field
-from .image import Image
-from .link import Link
 from .plugin import TaskPluginRegistry
-from .pod import PodTemplate
-from .policy import CacheRequest, RetryStrategy, ReusePolicy, TimeoutType, cache_from_request
-from .resources import Resources
-from .secret import SecretRequest
 from .task import MAX_INLINE_IO_BYTES, AsyncFunctionTaskTemplate, F, P, R, TaskTemplate, declared
-from .trigger import Trigger
 
 if TYPE_CHECKING:
+    from .cache import CacheRequest
+    from .documentation import Documentation
+    from .image import Image
+    from .link import Link
+    from .pod import PodTemplate
+    from .resources import Resources
+    from .retry import RetryStrategy
+    from .reuse import ReusePolicy
+    from .secret import SecretRequest
     from .task import AsyncTask, SyncTask
+    from .timeout import TimeoutType
+    from .trigger import Trigger
 
 
 class TaskDecorator(Protocol):
@@ -32,9 +41,9 @@ class TaskDecorator(Protocol):
     @overload
     def __call__(  # type: ignore[overload-overlap]
         self, func: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> "AsyncTask[P, R]": ...
+    ) -> AsyncTask[P, R]: ...
     @overload
-    def __call__(self, func: Callable[P, R], /) -> "SyncTask[P, R]": ...
+    def __call__(self, func: Callable[P, R], /) -> SyncTask[P, R]: ...
 
 
 @dataclass(eq=False)
@@ -64,6 +73,8 @@ class TaskEnvironment(Environment):
         owner = f"TaskEnvironment({self.name!r})"
         cache_from_request(self.cache)
         if self.reusable is not None:
+            from .reuse import ReusePolicy
+
             check_type(owner, "reusable", self.reusable, (ReusePolicy,), "a flyte.ReusePolicy")
             if self.plugin_config is not None:
                 raise ValueError(f"{owner}: plugin_config cannot be combined with reusable; leave one of them out")
@@ -78,9 +89,9 @@ class TaskEnvironment(Environment):
     @overload
     def task(  # type: ignore[overload-overlap]
         self, _func: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> "AsyncTask[P, R]": ...
+    ) -> AsyncTask[P, R]: ...
     @overload
-    def task(self, _func: Callable[P, R], /) -> "SyncTask[P, R]": ...
+    def task(self, _func: Callable[P, R], /) -> SyncTask[P, R]: ...
     @overload
     def task(
         self,
@@ -219,7 +230,7 @@ class TaskEnvironment(Environment):
         include: tuple[str, ...] | None = None,
         service_account: str | None = None,
         **kwargs: Any,
-    ) -> "TaskEnvironment":
+    ) -> TaskEnvironment:
         """A new environment without tasks, like this one but for what is given.
 
         :param name: name of the new environment.
@@ -253,7 +264,7 @@ class TaskEnvironment(Environment):
     @classmethod
     def from_task(
         cls, name: str, *tasks: TaskTemplate[Any, Any, Any], depends_on: list[Environment] | None = None
-    ) -> "TaskEnvironment":
+    ) -> TaskEnvironment:
         """An environment that owns tasks made without one, such as container tasks.
 
         :param name: name of the environment.

@@ -7,7 +7,7 @@ wire, which knows the body of the task's function alone.
 import hashlib
 import inspect
 import os
-import sysconfig
+import site
 from collections.abc import Iterator
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
@@ -105,7 +105,8 @@ def _file_of_module(name: str) -> str | None:
 def _is_users_file(path: str | None) -> bool:
     if path is None:
         return False
-    installed = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
+    # From `site`, which Python itself has loaded; asking `sysconfig` reads what the interpreter was built with.
+    installed = (os.path.dirname(os.__file__), *site.getsitepackages())
     above = os.path.abspath(path) if path and not path.startswith("<") else path
-    inside = any(folder and above.startswith(folder + os.sep) for folder in (*installed, _OWN))
+    inside = any(above.startswith(folder + os.sep) for folder in (*installed, _OWN))
     return not inside or above.startswith(os.path.join(_OWN, "_examples") + os.sep)

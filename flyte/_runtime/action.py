@@ -10,23 +10,25 @@ import signal
 import sys
 import traceback
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flyte._control.attempt import plan_of, run_attempt, without_own_frames
 from flyte._control.boundary import boundary_of
 from flyte._core.command import Command
-from flyte._core.context import CheckpointPaths, Execution, TaskContext
+from flyte._core.context import Execution, TaskContext
 from flyte._core.log import logger
 from flyte._definition.task import TaskTemplate
-from flyte._wire.values import arguments_from, context_of, fill_kickoff, outputs_from, parse_inputs
 from flyte.errors import BaseRuntimeError, RuntimeSystemError, TaskInterruptedError, user_error_from
-from flyte.storage._transfer import get_stream, put_stream
+from flyte.storage._chunks import read_chunks, write_chunks
 from flyte.storage._uri import join
-from flyte.types._offload import store_large_literals
-from flyte.types._pickle import raw_data_path
+from flyte.types._inline import INLINE_BYTES
+from flyte.types._raw_data import raw_data_path
 
 from .loader import load_task
 from .plane import PlaneController
+
+if TYPE_CHECKING:
+    from flyte.types._codec import Codec
 
 EXIT_LOST, EXIT_TERMINATED = 3, 128 + signal.SIGTERM
 _LEAVING_S = 60.0
@@ -90,14 +92,11 @@ async def _act(command: Command, attempt: int, begun: list[Execution]) -> None:
     gc.enable()
     context = _context(command, attempt, task, bundle)
     begun.append(context.execution)
-    # Also where a task takes nothing: the custom context is beside the arguments.
-    inputs = parse_inputs(await _read_inputs(command, bool(task.interface.inputs)), command.inputs)
     token = raw_data_path.set(context.execution.raw_data_path)
     try:
-        said = context.run_start_time if command.run_start_time else None
-        await fill_kickoff(task.interface, inputs, said, task_name=task.name)
-        arguments = await arguments_from(task.interface, inputs, task_name=task.name)
-        context.custom_context = context_of(inputs)
+        # Also where a task takes nothing: the custom context is beside the arguments.
+        data = await _read_inputs(command, bool(task.interface.inputs))
+        arguments = await _arguments(command, task, context, data)
         boundary = boundary_of(task.interface)
         values, pieces = await boundary.take_awaiting(task.name, (), arguments)
         plan = plan_of(task)
@@ -113,14 +112,54 @@ async def _act(command: Command, attempt: int, begun: list[Execution]) -> None:
         except BaseException as error:
             error.__traceback__ = without_own_frames(error.__traceback__)
             raise _UsersFailure(error) from None
-        outputs = await outputs_from(task.interface, result, task_name=task.name)
-        await store_large_literals(outputs.literals, [codec for _, codec in boundary.outputs])
+        outputs = await _outputs(task, result, [codec for _, codec in boundary.outputs])
     finally:
         raw_data_path.reset(token)
-    await _write(command, "outputs.pb", outputs.SerializeToString(deterministic=True))
+    await _write(command, "outputs.pb", outputs)
+
+
+# Messages, and protobuf with them, take longer to load than all else that a task without values needs: it reads and
+# writes empty ones, whose bytes are none.
+
+
+async def _arguments(
+    command: Command, task: TaskTemplate[Any, Any, Any], context: TaskContext, data: bytes
+) -> dict[str, Any]:
+    """The arguments of the call; the custom context goes into ``context``."""
+    if not data and not task.interface.inputs:
+        return {}
+    from flyte._wire.values import arguments_from, context_of, fill_kickoff, parse_inputs
+
+    inputs = parse_inputs(data, command.inputs)
+    said = context.run_start_time if command.run_start_time else None
+    await fill_kickoff(task.interface, inputs, said, task_name=task.name)
+    context.custom_context = context_of(inputs)
+    return await arguments_from(task.interface, inputs, task_name=task.name)
+
+
+async def _outputs(task: TaskTemplate[Any, Any, Any], result: Any, codecs: "list[Codec[Any]]") -> bytes:
+    """The message of the results, as bytes.
+
+    :param codecs: of each result.
+    """
+    if not task.interface.outputs:
+        return b""
+    from flyte._wire.values import outputs_from
+
+    outputs = await outputs_from(task.interface, result, task_name=task.name)
+    if outputs.ByteSize() > INLINE_BYTES:
+        from flyte.types._offload import store_large_literals
+
+        await store_large_literals(outputs.literals, codecs)
+    return outputs.SerializeToString(deterministic=True)
 
 
 def _context(command: Command, attempt: int, task: TaskTemplate[Any, Any, Any], bundle: Any) -> TaskContext:
+    checkpoints = None
+    if command.checkpoint_path:
+        from flyte._core.paths import CheckpointPaths
+
+        checkpoints = CheckpointPaths(command.prev_checkpoint, command.checkpoint_path)
     execution = Execution(
         run_name=command.run_name,
         controller=PlaneController(command, bundle),
@@ -133,9 +172,7 @@ def _context(command: Command, attempt: int, task: TaskTemplate[Any, Any, Any], 
         raw_data_path=command.raw_data_path or "",
         run_base_dir=command.run_base_dir,
         outputs_path=command.outputs_path,
-        checkpoint_paths=CheckpointPaths(command.prev_checkpoint, command.checkpoint_path)
-        if command.checkpoint_path
-        else None,
+        checkpoint_paths=checkpoints,
         code_bundle=bundle,
         interactive_mode=command.interactive_mode,
         start_time=_start_time(command.run_start_time),
@@ -188,8 +225,8 @@ async def _read_inputs(command: Command, needed: bool) -> bytes:
 
 
 async def _read(uri: str) -> bytes:
-    return b"".join([chunk async for chunk in get_stream(uri)])
+    return b"".join([chunk async for chunk in read_chunks(uri)])
 
 
 async def _write(command: Command, name: str, data: bytes) -> None:
-    await put_stream(data, to_path=join(command.outputs_path, name))
+    await write_chunks(data, join(command.outputs_path, name))

@@ -1,20 +1,20 @@
 """Finding a task again: from a code bundle to its module and variable, or from a pickle."""
 
-import gzip
 import importlib
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from flyte._core.code_bundle import CodeBundle
 from flyte._core.command import DEFAULT_RESOLVER, Command
 from flyte._core.face import nearest
-from flyte._definition.location import loader_of
 from flyte._definition.task import TaskTemplate
-from flyte._package.download import download_code_bundle
-from flyte.errors import CodeBundleError, RuntimeUserError
+from flyte.errors import RuntimeUserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flyte._core.code_bundle import CodeBundle
 
 
 class TaskResolver(Protocol):
@@ -30,8 +30,10 @@ class DefaultTaskResolver:
 
     import_path = DEFAULT_RESOLVER
 
-    def loader_args(self, task: TaskTemplate[Any, Any, Any], root_dir: Path | None) -> tuple[str, ...]:
+    def loader_args(self, task: TaskTemplate[Any, Any, Any], root_dir: "Path | None") -> tuple[str, ...]:
         """The words that :meth:`load_task` finds ``task`` by."""
+        from flyte._definition.location import loader_of  # asked where a task is translated, not where it runs
+
         return loader_of(task, root_dir)[1]
 
     def load_task(self, loader_args: Sequence[str]) -> TaskTemplate[Any, Any, Any]:
@@ -60,26 +62,21 @@ class DefaultTaskResolver:
         return found
 
 
-def bundle_of(command: Command) -> CodeBundle | None:
-    """The code bundle that a container's command names, if it names one."""
-    if command.tgz is None and command.pkl is None:
-        return None
-    return CodeBundle(computed_version=command.version, destination=command.dest, tgz=command.tgz, pkl=command.pkl)
-
-
-async def load_task(command: Command) -> tuple[TaskTemplate[Any, Any, Any], CodeBundle | None]:
+async def load_task(command: Command) -> "tuple[TaskTemplate[Any, Any, Any], CodeBundle | None]":
     """The task that a container is to run, and the bundle that its code came in.
 
     :raises CodeBundleError: the bundle is missing or damaged.
     :raises RuntimeUserError: the command names no task.
     :raises Exception: what the task's module raises while it is imported.
     """
-    bundle = bundle_of(command)
-    if bundle is not None:
-        bundle = await download_code_bundle(bundle)
+    bundle = None
+    if command.tgz is not None or command.pkl is not None:
+        # The code is in the image, or it comes as a bundle: only then is what fetches and unpacks one loaded.
+        from .bundle import fetch, unpickle
+
+        bundle = await fetch(command)
         if bundle.pkl is not None:
-            assert bundle.downloaded_path is not None
-            return _unpickle(bundle.downloaded_path, bundle.pkl), bundle
+            return unpickle(bundle), bundle
     elif command.dest not in sys.path:
         sys.path.insert(0, command.dest)  # the code is in the image, in the working folder
     _add_system_paths(command.dest, os.environ.get("_F_SYS_PATH", ""))
@@ -108,17 +105,3 @@ def _resolver(path: str) -> TaskResolver:
     except (ImportError, AttributeError, ValueError) as error:
         raise RuntimeUserError("ResolverNotFound", f"--resolver {path!r} cannot be imported: {error}") from error
     return made
-
-
-def _unpickle(path: Path, uri: str) -> TaskTemplate[Any, Any, Any]:
-    import cloudpickle
-
-    try:
-        with gzip.open(path) as content:
-            # A pickled task is code by its nature, sent by whoever started the run; there is no other form of it.
-            task = cloudpickle.loads(content.read())
-    except (OSError, EOFError) as error:
-        raise CodeBundleError(f"the pickled task {uri!r} cannot be read: {error}") from error
-    if not isinstance(task, TaskTemplate):
-        raise CodeBundleError(f"{uri!r} holds a {type(task).__name__}, not a task")
-    return task

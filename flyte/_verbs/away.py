@@ -149,8 +149,8 @@ async def _inputs(runner: "Runner", plane: "Plane", task: "AnyTask | TaskDetails
     from flyte.remote._launch import send_files
     from flyte.remote._plane import devbox_folder
     from flyte.types._engine import codec_for
-    from flyte.types._files import raw_data_path
     from flyte.types._offload import store_large_literals
+    from flyte.types._raw_data import raw_data_path
 
     folder = runner.raw_data_path
     if folder is None and plane.is_devbox:

@@ -21,7 +21,7 @@ from flyte._core.identity import ActionPhase
 from flyte._core.log import logger
 from flyte._definition.task import TaskTemplate
 from flyte.errors import RunRecoveryError
-from flyte.types._pickle import raw_data_path
+from flyte.types._raw_data import raw_data_path
 
 
 async def run_here(

@@ -12,8 +12,8 @@ from typing import Any, cast
 from flyte._control.prediction import Prediction, predict
 from flyte._control.secrets import is_set
 from flyte._core.code_bundle import CodeBundle, SerializationContext
-from flyte._core.command import ImageCache
 from flyte._core.home import home_dir
+from flyte._core.image_cache import ImageCache
 from flyte._core.interface import describe
 from flyte._definition.environment import Environment
 from flyte._definition.image import Image

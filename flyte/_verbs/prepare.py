@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from flyte._core.command import ImageCache
+from flyte._core.image_cache import ImageCache
 from flyte._definition.environment import Environment
 from flyte._definition.image import Image
 from flyte._definition.layers import Code

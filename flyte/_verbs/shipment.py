@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from flyte._core.code_bundle import CodeBundle, SerializationContext
-from flyte._core.command import ImageCache
 from flyte._core.home import home_dir
+from flyte._core.image_cache import ImageCache
 from flyte._definition.environment import Environment
 from flyte._definition.image import Image
 from flyte._definition.task import TaskTemplate

@@ -7,7 +7,7 @@ from flyteidl2.core import tasks_pb2
 from google.protobuf.struct_pb2 import Struct
 
 from flyte._core.code_bundle import CodeBundle
-from flyte._definition.policy import ReusePolicy
+from flyte._definition.reuse import ReusePolicy
 
 
 def reuse_policy(policy: ReusePolicy) -> tasks_pb2.ReusePolicy:

@@ -21,15 +21,18 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from flyte._core.code_bundle import CodeBundle, SerializationContext
-from flyte._core.command import ImageCache, image_cache_from
+from flyte._core.image_cache import ImageCache, image_cache_from
 from flyte._core.interface import Docstring, Empty
 from flyte._core.version import VERSION
+from flyte._definition.backoff import Backoff
+from flyte._definition.cache import Cache
 from flyte._definition.discovery import discovery_version
 from flyte._definition.image import Image
 from flyte._definition.pod import PodTemplate
-from flyte._definition.policy import Backoff, Cache, RetryStrategy, timeout_from_request
+from flyte._definition.retry import RetryStrategy
 from flyte._definition.secret import Secret, secrets_from_request
 from flyte._definition.task import TaskTemplate
+from flyte._definition.timeout import timeout_from_request
 from flyte.errors import DeploymentError, TypeTransformerFailedError
 from flyte.types._engine import codec_for
 from flyte.types._interface import typed_interface

@@ -8,7 +8,6 @@ from flyteidl2.core.literals_pb2 import KeyValuePair, Literal
 from flyteidl2.task.common_pb2 import Inputs, NamedLiteral, Outputs
 from google.protobuf.message import DecodeError
 
-from flyte._core.identity import hash_data
 from flyte._core.interface import NativeInterface
 from flyte.errors import RuntimeDataValidationError, TypeTransformerFailedError
 from flyte.types._engine import codec_for
@@ -179,6 +178,8 @@ def inputs_hash(inputs: Inputs, ignored: Iterable[str] = ()) -> str:
     kept = [one for one in inputs.literals if one.name not in left_out]
     if not kept:
         return ""
+    from flyte._core.identity import hash_data  # which the runtime of a task that calls no other does not need
+
     return hash_data(b"".join(b"%b:%b;" % (one.name.encode(), canonical_bytes(one.value)) for one in kept))
 
 

@@ -48,10 +48,12 @@ def goes_away(ctx: "Context") -> bool:
     connections = sys.modules.get("flyte.remote._connection")
     if connections is not None and connections.configured.get() is not None:
         return True
-    from flyte.config import auto, find_config_file
+    from flyte._core.config_files import find_config_file
 
     given = ctx.find_root().params.get("config")
     if given or os.environ.get("FLYTE_ADMIN_ENDPOINT") or find_config_file() is not None:
+        from flyte.config import auto
+
         return bool(auto(given).platform.endpoint)
     return bool(os.environ.get("FLYTE_API_KEY"))
 

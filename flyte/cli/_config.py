@@ -46,7 +46,7 @@ def get_config(
 
 
 def _print_places(config: "Config", given: str | None) -> None:
-    from flyte.config import searched_places
+    from flyte._core.config_files import searched_places
 
     if given is not None:
         sys.stdout.write(f"file: {config.source}\n\n")

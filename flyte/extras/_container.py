@@ -17,8 +17,8 @@ from typing import Any, get_args
 
 from flyte._core.code_bundle import SerializationContext
 from flyte._core.interface import NativeInterface
+from flyte._definition.cache import Cache, cache_from_request
 from flyte._definition.image import Image
-from flyte._definition.policy import Cache, cache_from_request
 from flyte._definition.secret import secrets_from_request
 from flyte._definition.task import TaskTemplate
 from flyte._package.image_engine import ImageBuildEngine, is_there_by_itself

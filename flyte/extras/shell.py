@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from flyte._core.face import nearest
+from flyte._definition.cache import CacheRequest
 from flyte._definition.image import Image
-from flyte._definition.policy import CacheRequest
 from flyte._definition.resources import Resources
 from flyte._definition.secret import SecretRequest
 from flyte._definition.task_environment import TaskEnvironment

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from flyte._core.context import CheckpointPaths, TaskContext, makers
+from flyte._core.context import TaskContext, makers
 
 if TYPE_CHECKING:
+    from flyte._core.paths import CheckpointPaths
     from flyte.io._checkpoint import Checkpoint
 
 
@@ -17,7 +18,9 @@ def _checkpoint(context: TaskContext) -> "Checkpoint | None":
     return AttemptCheckpoint(context) if context.execution.run_base_dir else None
 
 
-def _checkpoint_paths(context: TaskContext) -> CheckpointPaths:
+def _checkpoint_paths(context: TaskContext) -> "CheckpointPaths":
+    from flyte._core.paths import CheckpointPaths
+
     checkpoint = context.checkpoint
     if checkpoint is None:
         return CheckpointPaths(None, None)

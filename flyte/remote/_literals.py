@@ -21,8 +21,9 @@ from flyte.types._codec import read_offloaded
 from flyte.types._engine import codec_for
 from flyte.types._files import is_remote, opened
 from flyte.types._guessing import guess_type
-from flyte.types._hashing import canonical_bytes, unpack
+from flyte.types._hashing import canonical_bytes
 from flyte.types._mismatch import Mismatch
+from flyte.types._packing import unpack
 from flyte.types._pickle import FORMAT, TAG, load_closed
 
 _TUPLE = "TupleWrapper_"

@@ -12,7 +12,7 @@ from flyteidl2.task.task_service_pb2 import GetTaskDetailsRequest, ListTasksRequ
 
 from flyte._core.context import current
 from flyte._core.interface import Empty, NativeInterface
-from flyte._definition.policy import Cache
+from flyte._definition.cache import Cache
 from flyte._definition.task import TaskTemplate
 from flyte.errors import RemoteTaskNotFoundError, RemoteTaskUsageError, RpcNotFoundError
 from flyte.syncify import syncify

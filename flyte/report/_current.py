@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from functools import update_wrapper
 from typing import Generic, ParamSpec
 
-from flyte._core.context import TaskContext, current, makers
+from flyte._core.context import TaskContext, current
 from flyte._core.log import logger
 from flyte._core.threads import run_in_thread
 
+from . import _field  # noqa: F401 (it says what ctx().report is)
 from ._report import MAIN_TAB, Report, Tab
 
 P = ParamSpec("P")
@@ -132,10 +133,3 @@ def reporting(context: TaskContext) -> Iterator[None]:
                 report.write()
             except (OSError, ValueError) as error:
                 logger.error("the report of task %r could not be written: %s", context.task_name, error)
-
-
-def _new_report(context: TaskContext) -> Report:
-    return Report(context.name, title=f"{context.task_name} · run {context.execution.run_name} · {context.name}")
-
-
-makers.register("report", _new_report)

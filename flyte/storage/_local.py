@@ -4,8 +4,6 @@ import asyncio
 import errno
 import io
 import os
-import secrets
-import shutil
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -175,7 +173,7 @@ def _write_all(descriptor: int, chunk: bytes) -> None:
 def replacing(at: Location) -> Iterator[str]:
     """The path of a new file beside a location, which takes its place when the ``with`` block ends well."""
     folder = os.path.dirname(at.key)
-    part = os.path.join(folder, f".{os.path.basename(at.key)[:100]}.{secrets.token_hex(8)}{PART}")
+    part = os.path.join(folder, f".{os.path.basename(at.key)[:100]}.{os.urandom(8).hex()}{PART}")
     try:
         if folder:
             os.makedirs(folder, exist_ok=True)
@@ -235,4 +233,6 @@ def _copy_content(source: str, target: str) -> None:
         except OSError as error:
             if error.errno not in _NOT_IN_KERNEL:
                 raise
+    import shutil  # which brings every kind of archive with it
+
     shutil.copyfile(source, target)

@@ -5,8 +5,7 @@ Dir, or of tasks. Adding one: a class of this form, and :func:`register_store`, 
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable
-from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from flyte.storage import _registry
 from flyte.storage._uri import SCHEMES, Location
@@ -17,8 +16,7 @@ CONCURRENCY = 4
 """How many chunks of one object, or small objects of a folder, are under way at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
+class ObjectInfo(NamedTuple):
     """What a store knows of an object.
 
     :param key: its path in the store.

@@ -14,6 +14,7 @@ from typing import Any
 
 from flyte._core.context import current
 from flyte._core.loop import run_blocking
+from flyte.storage._chunks import check_chunk, read_chunks, write_chunks
 from flyte.storage._failures import is_folder, missing
 from flyte.storage._local import copy_file
 from flyte.storage._rewrite import is_there, locate_to_read
@@ -151,9 +152,7 @@ async def get_stream(path: str, chunk_size: int = CHUNK_BYTES, **kwargs: Any) ->
     :raises FileNotFoundError: there is no such object.
     """
     _refuse("get_stream", kwargs)
-    _check_chunk(chunk_size)
-    at = await locate_to_read(path)
-    async for chunk in store_for(at).read(at, 0, None, chunk_size):
+    async for chunk in read_chunks(path, chunk_size):
         yield chunk
 
 
@@ -179,11 +178,8 @@ async def put_stream(
     _refuse("put_stream", kwargs)
     if name is not None and to_path is not None:
         raise ValueError(f"put_stream takes name={name!r} or to_path={to_path!r}, not both")
-    chunk_bytes = chunk_size or CHUNK_BYTES
-    _check_chunk(chunk_bytes)
     target = to_path if to_path is not None else raw_path(name)
-    at = locate(target)
-    await store_for(at).write(at, _rechunked(data_iterable, chunk_bytes), chunk_bytes, max_concurrency or CONCURRENCY)
+    await write_chunks(data_iterable, target, chunk_size or CHUNK_BYTES, max_concurrency or CONCURRENCY)
     return target
 
 
@@ -205,7 +201,7 @@ async def open_stream(
 ) -> AsyncReadableFile[Any] | AsyncWritableFile[Any]:
     """:func:`open` with a function that is told of all bytes written."""
     writing, text = parse_mode(mode)
-    _check_chunk(chunk_bytes)
+    check_chunk(chunk_bytes)
     if writing:
         at = locate(path)
         return AsyncWritableFile(store_for(at), at, text, chunk_bytes, update)
@@ -230,37 +226,6 @@ def _refuse(function: str, kwargs: dict[str, Any]) -> None:
             f"flyte.storage.{function}() does not take {', '.join(map(repr, sorted(kwargs)))}; stores are set up with "
             "flyte.storage.S3, GCS or ABFS, or in the environment"
         )
-
-
-def _check_chunk(chunk_bytes: int) -> None:
-    if chunk_bytes < 1:
-        raise ValueError(f"chunk_size={chunk_bytes!r} must be 1 byte or more")
-
-
-async def _rechunked(data: AsyncIterable[bytes] | Iterable[bytes] | bytes, chunk_bytes: int) -> AsyncIterator[bytes]:
-    """The same bytes in chunks of one size, so that neither tiny nor huge pieces cost a store dearly."""
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        view = memoryview(data).cast("B")
-        for start in range(0, len(view), chunk_bytes):
-            yield bytes(view[start : start + chunk_bytes])
-        return
-    pending = bytearray()
-    async for piece in data if isinstance(data, AsyncIterable) else _awaited(data):
-        view = memoryview(piece).cast("B")
-        while view:
-            room = chunk_bytes - len(pending)
-            pending += view[:room]
-            view = view[room:]
-            if len(pending) == chunk_bytes:
-                yield bytes(pending)
-                pending.clear()
-    if pending:
-        yield bytes(pending)
-
-
-async def _awaited(data: Iterable[bytes]) -> AsyncIterator[bytes]:
-    for piece in data:
-        yield piece
 
 
 async def _copy_object(

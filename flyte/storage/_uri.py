@@ -4,10 +4,10 @@ Pure text; nothing here touches storage. Everything else in the room takes its s
 """
 
 import os
-import pathlib
-from dataclasses import dataclass
-from typing import Literal
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    import pathlib
 
 from flyte.storage import _registry
 
@@ -30,8 +30,7 @@ CLOUDS: frozenset[Kind] = frozenset({"s3", "gs", "azure"})
 """Kinds of store that are reached over a network."""
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """Where an object is.
 
     :param uri: the address as it was given, for messages.
@@ -70,6 +69,8 @@ def locate(uri: str | os.PathLike[str]) -> Location:
         root, _, key = rest.partition("/")
         return Location(text, "registered", root, key.strip("/"))
     if kind == "local":
+        from urllib.parse import unquote
+
         path = unquote(rest.removeprefix("localhost"))
         if not path.startswith("/") or "\0" in path:
             raise ValueError(f"{text!r} names no file of this machine; write file:///absolute/path")
@@ -87,7 +88,7 @@ def known_schemes() -> list[str]:
     return sorted({*SCHEMES, *_registry.names()})
 
 
-def is_remote(path: pathlib.Path | str) -> bool:
+def is_remote(path: "pathlib.Path | str") -> bool:
     """Whether a path names something that is not a file of this machine: it has a scheme other than ``file``."""
     scheme, separator, _ = str(path).partition("://")
     return bool(separator) and scheme.lower() != "file"

@@ -11,7 +11,7 @@ import sys
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from typing import Any
 
 from flyte.types import _transformer
@@ -58,8 +58,7 @@ def pickle_policy() -> PicklePolicy:
     return typing.cast(PicklePolicy, value)
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(typing.NamedTuple):
     """What an annotation is.
 
     :param kind: the name of its way of travelling.
@@ -114,6 +113,28 @@ def _is_type(annotation: Any) -> bool:
     if isinstance(annotation, type) or typing.get_origin(annotation) is not None:
         return True
     return annotation is Any or type(annotation).__module__ in ("typing", "typing_extensions")
+
+
+def key_of(annotation: Any) -> Any:
+    """What tells annotations apart: unlike ``==`` on them, the order of a union's variants counts."""
+    args = typing.get_args(annotation)
+    if not args:
+        return annotation
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return (origin, key_of(args[0]), *((type(item), _hashable(item)) for item in args[1:]))
+    if origin is typing.Literal:
+        return (origin, *((type(arg), arg) for arg in args))
+    # The class of the alias itself too: List[int] and list[int] name themselves differently in messages and pickles.
+    return (type(annotation), origin, *(key_of(arg) if not isinstance(arg, list) else str(arg) for arg in args))
+
+
+def _hashable(item: Any) -> Any:
+    try:
+        hash(item)
+    except TypeError:
+        return ("by identity", id(item))
+    return item
 
 
 def classify(annotation: Any) -> Shape:

@@ -36,6 +36,8 @@ class Codec(Generic[T]):
 
     awaits: bool = False
     """Whether only the async methods may be used."""
+    by_reference: bool = False
+    """Whether values are addresses of a content, which do not count as passed inline."""
     canonical: bool = False
     """Whether the canonical bytes that :meth:`transfer` gives are themselves a literal of the value."""
     maps: bool = False

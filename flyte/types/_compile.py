@@ -7,6 +7,7 @@ from typing import Any
 
 from flyte._core.interface import describe
 from flyte.types import _annotations, _transformer
+from flyte.types._annotations import key_of
 from flyte.types._fields import Field, compile_reader, compile_writer, constructor_failure, dataclass_fields, has_fields
 from flyte.types._leaves import enum_plain, leaf, literal_plain
 from flyte.types._mismatch import Mismatch
@@ -28,28 +29,6 @@ _unfinished: dict[Any, Plain | None] = {}
 _ROOT = object()
 _lock = threading.RLock()
 _transformer.on_change(_cache.clear)
-
-
-def key_of(annotation: Any) -> Any:
-    """What tells annotations apart: unlike ``==`` on them, the order of a union's variants counts."""
-    args = typing.get_args(annotation)
-    if not args:
-        return annotation
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        return (origin, key_of(args[0]), *((type(item), _hashable(item)) for item in args[1:]))
-    if origin is typing.Literal:
-        return (origin, *((type(arg), arg) for arg in args))
-    # The class of the alias itself too: List[int] and list[int] name themselves differently in messages and pickles.
-    return (type(annotation), origin, *(key_of(arg) if not isinstance(arg, list) else str(arg) for arg in args))
-
-
-def _hashable(item: Any) -> Any:
-    try:
-        hash(item)
-    except TypeError:
-        return ("by identity", id(item))
-    return item
 
 
 def plain_of(annotation: Any, dialect: Dialect) -> Plain:

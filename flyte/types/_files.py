@@ -8,15 +8,12 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from flyte._core.loop import run_blocking
 from flyte.types._mismatch import Mismatch
-
-raw_data_path: ContextVar[str | None] = ContextVar("flyte_raw_data_path", default=None)
-"""Where large values are written: a folder or an object-store prefix; None for a temporary folder."""
+from flyte.types._raw_data import raw_data_path
 
 _temporary: tuple[int, str] | None = None
 

@@ -1,26 +1,6 @@
 """The bytes that stand for a value when it is hashed (wire-protocol section 6.2, "literal repr")."""
 
-from collections.abc import Callable
-from typing import Any, cast
-
-import msgpack
 from flyteidl2.core.literals_pb2 import Binary, Literal, Scalar
-
-_LEAVES = frozenset((int, float, str, bool, type(None), bytes))
-
-pack: Callable[[Any], bytes] = cast("Callable[[Any], bytes]", msgpack.packb)
-_unpack: Callable[..., Any] = msgpack.unpackb  # type: ignore[attr-defined]
-
-
-def unpack(payload: bytes) -> Any:
-    """What a msgpack payload holds.
-
-    :raises ValueError: it is not msgpack.
-    """
-    try:
-        return _unpack(payload, strict_map_key=False)
-    except (ValueError, TypeError, RecursionError, OverflowError, msgpack.UnpackException) as error:
-        raise ValueError(f"not msgpack ({type(error).__name__})") from error
 
 
 def canonical_bytes(literal: Literal) -> bytes:
@@ -45,6 +25,8 @@ def canonical_bytes(literal: Literal) -> bytes:
         marks = "".join(f"{key}={literal.metadata[key]};" for key in sorted(literal.metadata))
         return canonical_bytes(union.value) + variant + marks.encode()
     if which == "scalar" and literal.scalar.HasField("binary") and literal.scalar.binary.tag == "msgpack":
+        from flyte.types._packing import sort_payload
+
         payload = sort_payload(literal.scalar.binary.value)
         copy = Literal(scalar=Scalar(binary=Binary(value=payload, tag="msgpack")))
         copy.metadata.update(literal.metadata)
@@ -62,35 +44,3 @@ def has_hash(literal: Literal) -> bool:
     if which == "map":
         return any(map(has_hash, literal.map.literals.values()))
     return which == "scalar" and literal.scalar.HasField("union") and has_hash(literal.scalar.union.value)
-
-
-def sort_payload(payload: bytes) -> bytes:
-    """A msgpack payload with the keys of all its maps sorted; one that is not msgpack as it is."""
-    try:
-        return pack(sort_maps(unpack(payload)))
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        # What cannot be read back is hashed as it came.
-        return payload
-
-
-def sort_maps(plain: Any) -> Any:
-    """A copy of a plain value with the keys of all its maps sorted."""
-    cls = type(plain)
-    if cls is dict:
-        # A loop, because on the way of every model it takes a third less than a comprehension over pairs.
-        ordered = {}
-        for key in sorted_keys(plain):
-            value = plain[key]
-            ordered[key] = value if type(value) in _LEAVES else sort_maps(value)
-        return ordered
-    if cls is list:
-        return [item if type(item) in _LEAVES else sort_maps(item) for item in plain]
-    return plain
-
-
-def sorted_keys(plain: dict[Any, Any]) -> list[Any]:
-    """The keys of a map in the order of their canonical form."""
-    try:
-        return sorted(plain)
-    except TypeError:
-        return sorted(plain, key=lambda key: (type(key).__name__, repr(key)))  # keys of several types

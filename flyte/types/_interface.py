@@ -8,7 +8,7 @@ from flyte._core.identity import hash_data
 from flyte._core.interface import NativeInterface
 from flyte.types._engine import codec_for, generation
 
-_TYPED, _HASH = "types.typed_interface", "types.interface_hash"
+_TYPED, _BARE, _HASH = "types.typed_interface", "types.bare_interface", "types.interface_hash"
 
 
 def typed_interface(interface: NativeInterface) -> TypedInterface:
@@ -22,6 +22,20 @@ def typed_interface(interface: NativeInterface) -> TypedInterface:
         inputs = _variables(interface.get_input_types(), docs.input_descriptions if docs else {}, "parameter")
         outputs = _variables(interface.outputs, docs.output_descriptions if docs else {}, "result")
         made = interface.memo[_TYPED] = (generation(), TypedInterface(inputs=inputs, outputs=outputs))
+    typed: TypedInterface = made[1]
+    return typed
+
+
+def bare_interface(interface: NativeInterface) -> TypedInterface:
+    """:func:`typed_interface` without descriptions: parsing a docstring costs more than all the rest.
+
+    :raises TypeError: an annotation cannot travel; the message names its parameter or result.
+    """
+    made = interface.memo.get(_BARE)
+    if made is None or made[0] != generation():
+        inputs = _variables(interface.get_input_types(), {}, "parameter")
+        outputs = _variables(interface.outputs, {}, "result")
+        made = interface.memo[_BARE] = (generation(), TypedInterface(inputs=inputs, outputs=outputs))
     typed: TypedInterface = made[1]
     return typed
 
@@ -52,9 +66,4 @@ def interface_hash(interface: NativeInterface) -> str:
 def _hash(interface: NativeInterface) -> str:
     if not interface.inputs and not interface.outputs:
         return ""
-    # Not from typed_interface(): parsing a docstring only to leave it out costs more than all the rest.
-    bare = TypedInterface(
-        inputs=_variables(interface.get_input_types(), {}, "parameter"),
-        outputs=_variables(interface.outputs, {}, "result"),
-    )
-    return hash_data(bare.SerializeToString(deterministic=True))
+    return hash_data(bare_interface(interface).SerializeToString(deterministic=True))

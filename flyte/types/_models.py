@@ -17,9 +17,9 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from flyte._core.interface import describe
 from flyte.types import _annotations
 from flyte.types._fidelity import keeps_everything, kept, nested_classes
-from flyte.types._hashing import sort_maps
 from flyte.types._mismatch import Mismatch
 from flyte.types._nesting import dynamic_plain
+from flyte.types._packing import sort_maps
 from flyte.types._plain import PLAIN_CLASSES, Plain, mark_of, marked
 
 Convert = Callable[[Any], Any]

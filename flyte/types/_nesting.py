@@ -10,10 +10,10 @@ from typing import Any
 
 from flyte._core.interface import describe
 from flyte.types._equality import same
-from flyte.types._hashing import pack as packed
-from flyte.types._hashing import sorted_keys
 from flyte.types._leaves import leaf
 from flyte.types._mismatch import Mismatch, segment
+from flyte.types._packing import pack as packed
+from flyte.types._packing import sorted_keys
 from flyte.types._plain import VALUE, VARIANT, Convert, Dialect, Plain, SchemaContext, mark_of, marked
 
 _STR = frozenset((str,))

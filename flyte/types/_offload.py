@@ -18,31 +18,10 @@ from . import _framing as framing
 from ._codec import Codec, parse_literal
 from ._files import keep
 from ._hashing import canonical_bytes
+from ._inline import INLINE_BYTES, digest_of, positions_apart
 
-INLINE_BYTES = 10 * 1024 * 1024
-"""How many bytes of a call's values travel inside a message; the largest of what goes beyond is stored apart."""
 ENDING = ".literal"
 """Of files that hold one literal and are named by the SHA-256 of their bytes."""
-
-
-def positions_apart(sizes: Sequence[int]) -> list[int]:
-    """Which of the values of one message are stored apart: the largest, until the others fit.
-
-    :param sizes: canonical bytes of each.
-    """
-    left = sum(sizes)
-    apart = []
-    for position in sorted(range(len(sizes)), key=sizes.__getitem__, reverse=True):
-        if left <= INLINE_BYTES:
-            break
-        left -= sizes[position]
-        apart.append(position)
-    return apart
-
-
-def digest_of(data: bytes | memoryview) -> str:
-    """What stands for the canonical bytes of a value that is stored apart, in hashes of a call's inputs."""
-    return sha256(data).hexdigest()
 
 
 async def store_large(data: bytes, codecs: Iterable[tuple[str, Codec[Any]]]) -> bytes:

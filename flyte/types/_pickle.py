@@ -21,8 +21,8 @@ from flyte.types import _framing as framing
 from flyte.types._annotations import enums_in, pickle_policy, resolve
 from flyte.types._codec import Codec, in_memory
 from flyte.types._files import is_remote, keep, opened, raw_folder
-from flyte.types._files import raw_data_path as raw_data_path  # callers set it here
 from flyte.types._mismatch import Mismatch
+from flyte.types._raw_data import raw_data_path
 
 T = TypeVar("T")
 

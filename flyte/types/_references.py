@@ -60,6 +60,8 @@ class ReferenceCodec(Codec[Any]):
     :param cls: the class, such as ``File`` or ``File[str]``.
     """
 
+    by_reference = True
+
     def __init__(self, annotation: Any, cls: type[Any]) -> None:
         self.kind: str = getattr(cls, REFERENCE)
         super().__init__(annotation, _NAMES[self.kind])

@@ -71,11 +71,15 @@ class IntCodec(SimpleCodec):
 def _integer(value: int) -> bytes:
     if not _INT_MIN <= value <= _INT_MAX:
         raise Mismatch("an int of 64 bits", value, "larger ones cannot travel as int; use str, bytes or float")
-    return framing.primitive(b"\x08" + framing.varint(value))
+    data = framing.primitive(b"\x08" + framing.varint(value))
+    if _LEAST_SMALL <= value <= _MOST_SMALL:
+        _SMALL[value] = data
+    return data
 
 
-# Counters, sizes and indexes: most of the ints that travel.
-_SMALL = {n: _integer(n) for n in range(-128, 1025)}
+# Counters, sizes and indexes: most of the ints that travel. Filled as they are met.
+_LEAST_SMALL, _MOST_SMALL = -128, 1024
+_SMALL: dict[int, bytes] = {}
 
 
 class FloatCodec(SimpleCodec):

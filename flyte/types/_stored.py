@@ -1,24 +1,29 @@
-"""Named values as bytes to keep: one deterministic LiteralMap."""
+"""Named values as bytes to keep: one deterministic LiteralMap. Whoever has values to keep has loaded their codecs, and
+protobuf with them; it is not loaded for a task without any.
+"""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-from flyteidl2.core.literals_pb2 import LiteralMap
-from google.protobuf.message import DecodeError
+from typing import TYPE_CHECKING, Any
 
 from flyte.errors import TypeTransformerFailedError
 
 from . import _framing as framing
-from ._codec import Codec
+from ._inline import INLINE_BYTES
 from ._mismatch import Mismatch
-from ._offload import INLINE_BYTES, store_large
+
+if TYPE_CHECKING:
+    from flyteidl2.core.literals_pb2 import LiteralMap
+
+    from ._codec import Codec
 
 
-async def dump_values(codecs: Iterable[tuple[str, Codec[Any]]], values: Iterable[Any]) -> bytes:
+async def dump_values(codecs: "Iterable[tuple[str, Codec[Any]]]", values: Iterable[Any]) -> bytes:
     """The bytes of ``values``, each under its codec's name; what is too large is stored apart.
 
     :raises TypeTransformerFailedError: a value does not fit its type.
     """
+    from flyteidl2.core.literals_pb2 import LiteralMap
+
     kept = LiteralMap()
     names, found = [], []
     for (name, codec), value in zip(codecs, values, strict=True):
@@ -26,7 +31,11 @@ async def dump_values(codecs: Iterable[tuple[str, Codec[Any]]], values: Iterable
         found.append(codec)
         kept.literals[name].CopyFrom(await codec.encode_async(value))
     data = kept.SerializeToString(deterministic=True)
-    return await store_large(data, zip(names, found, strict=True)) if len(data) > INLINE_BYTES else data
+    if len(data) <= INLINE_BYTES:
+        return data
+    from ._offload import store_large
+
+    return await store_large(data, zip(names, found, strict=True))
 
 
 def pack_literals(names: Sequence[bytes], literals: Sequence[bytes]) -> bytes:
@@ -44,7 +53,7 @@ def pack_name(name: str) -> bytes:
     return framing.frame(b"\x0a", name.encode()) + b"\x12"
 
 
-def wire_of(codec: Codec[Any], value: Any, canonical: bytes | None = None) -> bytes:
+def wire_of(codec: "Codec[Any]", value: Any, canonical: bytes | None = None) -> bytes:
     """The literal of a value as bytes to keep, for which large values go to storage.
 
     :param canonical: the canonical bytes, if :meth:`Codec.transfer` has just given the value with them: a large value
@@ -57,7 +66,7 @@ def wire_of(codec: Codec[Any], value: Any, canonical: bytes | None = None) -> by
         raise mismatch.failure() from mismatch.__cause__
 
 
-async def load_values(codecs: Iterable[tuple[str, Codec[Any]]], data: bytes) -> list[Any]:
+async def load_values(codecs: "Iterable[tuple[str, Codec[Any]]]", data: bytes) -> list[Any]:
     """What :func:`dump_values` made the bytes from, in the order of the codecs.
 
     :raises TypeTransformerFailedError: the bytes are damaged, or hold other values than the codecs are for.
@@ -79,7 +88,10 @@ def names_of(data: bytes) -> set[str]:
     return set(_map_of(data).literals)
 
 
-def _map_of(data: bytes) -> LiteralMap:
+def _map_of(data: bytes) -> "LiteralMap":
+    from flyteidl2.core.literals_pb2 import LiteralMap
+    from google.protobuf.message import DecodeError
+
     try:
         return LiteralMap.FromString(data)
     except DecodeError as error:

@@ -9,7 +9,7 @@ from flyteidl2.core.literals_pb2 import Literal, LiteralMap
 from flyteidl2.task.common_pb2 import Inputs, NamedLiteral, Outputs
 from google.protobuf import json_format
 
-from flyte.types._hashing import unpack
+from flyte.types._packing import unpack
 
 
 def literal_string_repr(

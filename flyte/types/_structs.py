@@ -8,8 +8,8 @@ from flyteidl2.core.types_pb2 import LiteralType, SimpleType, TypeAnnotation, Ty
 
 from flyte.types import _framing as framing
 from flyte.types._codec import Codec
-from flyte.types._hashing import pack, sort_maps, unpack
 from flyte.types._mismatch import Mismatch
+from flyte.types._packing import pack, sort_maps, unpack
 from flyte.types._plain import Plain
 
 Schema = Callable[[], dict[str, Any]]

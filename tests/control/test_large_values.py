@@ -15,8 +15,9 @@ from flyte._journal.values import fetch
 from flyte.remote import Action, Run
 from flyte.remote._literals import compare_inputs
 from flyte.types._engine import codec_for
-from flyte.types._files import raw_data_path
-from flyte.types._offload import ENDING, INLINE_BYTES, positions_apart
+from flyte.types._inline import INLINE_BYTES, positions_apart
+from flyte.types._offload import ENDING
+from flyte.types._raw_data import raw_data_path
 from flyte.types._stored import dump_values, load_values
 
 env = flyte.TaskEnvironment(name="large_values")

@@ -10,11 +10,10 @@ from flyte._core.code_bundle import CodeBundle
 from flyte._core.command import (
     DEFAULT_RESOLVER,
     Command,
-    ImageCache,
     container_args,
-    image_cache_from,
     parse_container_args,
 )
+from flyte._core.image_cache import ImageCache, image_cache_from
 
 ENVIRON = {"_U_RUN_BASE": "s3://b/run", "_U_ORG_NAME": "acme", "RUN_NAME": "r1", "ACTION_NAME": "a0"}
 REQUIRED = ["a0", "--inputs", "i", "--outputs-path", "o", "--version", "v"]

@@ -17,13 +17,10 @@ from hypothesis import strategies as st
 
 import flyte
 from flyte import Backoff, Cache, CachePolicy, RetryStrategy, ReusePolicy, Timeout
-from flyte._definition.policy import (
-    FunctionBodyPolicy,
-    VersionParameters,
-    cache_from_request,
-    retry_from,
-    timeout_from_request,
-)
+from flyte._definition.cache import FunctionBodyPolicy, cache_from_request
+from flyte._definition.cache_policy import VersionParameters
+from flyte._definition.retry import retry_from
+from flyte._definition.timeout import timeout_from_request
 
 
 def sha256(text):

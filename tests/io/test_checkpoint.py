@@ -17,7 +17,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import flyte
-from flyte._core.context import CheckpointPaths, Execution, TaskContext, current
+from flyte._core.context import Execution, TaskContext, current
+from flyte._core.paths import CheckpointPaths
 from flyte.storage._memory import MEMORY
 
 env = flyte.TaskEnvironment(name="checkpoints")

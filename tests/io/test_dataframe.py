@@ -22,8 +22,8 @@ from flyte.errors import TypeTransformerFailedError
 from flyte.io import PARQUET, DataFrame, HashFunction
 from flyte.types import TypeEngine
 from flyte.types._engine import codec_for
-from flyte.types._files import raw_data_path
 from flyte.types._hashing import canonical_bytes
+from flyte.types._raw_data import raw_data_path
 
 _spec = importlib.util.spec_from_file_location(
     "storage_fixtures", Path(__file__).parents[1] / "storage" / "conftest.py"

@@ -22,10 +22,10 @@ from flyte.errors import TypeTransformerFailedError
 from flyte.io import DataFrame, HashFunction, HashlibAccumulator
 from flyte.types import TypeEngine
 from flyte.types._engine import codec_for
-from flyte.types._files import raw_data_path
 from flyte.types._frames import pandas as of_pandas
 from flyte.types._frames.content import library_of
 from flyte.types._hashing import canonical_bytes
+from flyte.types._raw_data import raw_data_path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from frame_samples import ALL, PANDAS, check_same

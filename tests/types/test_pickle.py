@@ -137,7 +137,7 @@ def test_large_values_are_not_held_several_times(raw):
     program = """
 import sys, numpy as np
 from flyte.types._engine import codec_for
-from flyte.types._pickle import raw_data_path
+from flyte.types._raw_data import raw_data_path
 raw_data_path.set(sys.argv[1])
 size = 64 << 20
 for value in (bytes(1000), np.zeros(10)):  # what is imported on first use

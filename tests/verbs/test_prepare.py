@@ -6,7 +6,7 @@ import pytest
 
 import flyte
 from flyte import Image
-from flyte._core.command import ImageCache
+from flyte._core.image_cache import ImageCache
 from flyte._package import image_engine
 from flyte._verbs import session as session_module
 from flyte.errors import ImageBuildError

@@ -17,7 +17,7 @@ from google.protobuf.json_format import MessageToDict
 from kubernetes.client import V1Container, V1PodSpec
 
 import flyte
-from flyte._core.command import ImageCache
+from flyte._core.image_cache import ImageCache
 from flyte._core.version import VERSION
 from flyte._definition.discovery import discovery_version
 from flyte._wire.identity import task_identifier

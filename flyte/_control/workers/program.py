@@ -25,7 +25,7 @@ from flyte._control.logs import captured
 from flyte._core import log
 from flyte._core.context import Execution, TaskContext
 from flyte._core.trees import end_tree
-from flyte.types._pickle import raw_data_path
+from flyte.types._raw_data import raw_data_path
 from flyte.types._stored import load_values
 
 from .addresses import Book

@@ -6,7 +6,7 @@ A set knows which of its processes takes the next attempt, and which are to go, 
 import math
 from dataclasses import dataclass, field
 
-from flyte._definition.policy import ReusePolicy
+from flyte._definition.reuse import ReusePolicy
 
 from .process import WorkerProcess
 

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
-from urllib.parse import urlsplit
 
 from flyte.types import _transformer
 from flyte.types._frames.content import PARQUET
@@ -281,7 +280,11 @@ def handles_any() -> bool:
 
 def protocol_of(uri: str) -> str:
     """The scheme of a URI; ``file`` for a path."""
-    return urlsplit(uri).scheme if "://" in uri else "file"
+    if "://" not in uri:
+        return "file"
+    from urllib.parse import urlsplit
+
+    return urlsplit(uri).scheme
 
 
 _wrapper: Any = None
