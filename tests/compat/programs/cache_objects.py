@@ -15,10 +15,7 @@ class Fixed:
 
 
 for behavior in ("auto", "override", "disable"):
-    cache = accepted(
-        f"Cache({behavior})",
-        lambda: flyte.Cache(behavior, **({"version_override": "1"} if behavior == "override" else {})),
-    )
+    cache = accepted(f"Cache({behavior})", lambda: flyte.Cache(behavior, **({"version_override": "1"} if behavior == "override" else {})))
     show("  enabled", cache.is_enabled())
     show("  fields", [cache.behavior, cache.version_override, cache.serialize, cache.ignored_inputs, cache.salt])
 accepted("unknown", lambda: flyte.Cache("sometimes"))

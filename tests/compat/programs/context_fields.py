@@ -16,32 +16,14 @@ async def child() -> str:
 async def main() -> list[str]:
     c = flyte.ctx()
     out = []
-    for field in (
-        "version",
-        "mode",
-        "data",
-        "group_data",
-        "code_bundle",
-        "compiled_image_cache",
-        "interactive_mode",
-        "custom_context",
-        "disable_run_cache",
-    ):
+    for field in ("version", "mode", "data", "group_data", "code_bundle", "compiled_image_cache", "interactive_mode",
+                  "custom_context", "disable_run_cache"):
         try:
             out.append(f"{field} {getattr(c, field)!r}")
         except AttributeError:
             out.append(f"{field} missing")
-    for field in (
-        "action",
-        "raw_data_path",
-        "report",
-        "checkpoint_paths",
-        "input_path",
-        "output_path",
-        "run_base_dir",
-        "checkpoints",
-        "run_start_time",
-    ):
+    for field in ("action", "raw_data_path", "report", "checkpoint_paths", "input_path", "output_path", "run_base_dir",
+                  "checkpoints", "run_start_time"):
         try:
             out.append(f"{field} {type(getattr(c, field)).__name__}")
         except Exception as e:

@@ -24,9 +24,7 @@ class MoneyTransformer(TypeTransformer[Money]):
     def get_literal_type(self, t: Type[Money]) -> types_pb2.LiteralType:
         return types_pb2.LiteralType(simple=types_pb2.SimpleType.INTEGER)
 
-    async def to_literal(
-        self, python_val: Money, python_type: Type[Money], expected: types_pb2.LiteralType
-    ) -> literals_pb2.Literal:
+    async def to_literal(self, python_val: Money, python_type: Type[Money], expected: types_pb2.LiteralType) -> literals_pb2.Literal:
         return literals_pb2.Literal(
             scalar=literals_pb2.Scalar(primitive=literals_pb2.Primitive(integer=python_val.cents))
         )

@@ -11,9 +11,7 @@ env = flyte.TaskEnvironment("params", interruptible=True, queue="env-queue", cac
 @env.task(
     short_name="Shown",
     cache=flyte.Cache("override", version_override="v1"),
-    retries=flyte.RetryStrategy(
-        count=2, backoff=flyte.Backoff(base=timedelta(seconds=1), factor=2.0, cap=timedelta(minutes=1))
-    ),
+    retries=flyte.RetryStrategy(count=2, backoff=flyte.Backoff(base=timedelta(seconds=1), factor=2.0, cap=timedelta(minutes=1))),
     timeout=flyte.Timeout(max_runtime=timedelta(minutes=2), max_queued_time=30),
     docs=flyte.Documentation(description="what it does"),
     pod_template="task-pod",

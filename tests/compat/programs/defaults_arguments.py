@@ -34,15 +34,8 @@ async def wrong_default(a: int = "x") -> str:
 
 @env.task
 async def main(n: int) -> list[str]:
-    return [
-        await f(1),
-        await f(a=2),
-        await f(3, "x"),
-        await f(4, c=1.5, b="z"),
-        await f(5, d=[], e=Config(0.5)),
-        str(await keyword_only(1, b=2)),
-        str(await keyword_only(b=1, a=2, c=0)),
-    ]
+    return [await f(1), await f(a=2), await f(3, "x"), await f(4, c=1.5, b="z"), await f(5, d=[], e=Config(0.5)),
+            str(await keyword_only(1, b=2)), str(await keyword_only(b=1, a=2, c=0))]
 
 
 @env.task

@@ -71,11 +71,6 @@ for task in (given, google, sphinx, numpy, none):
     attempt("  long", lambda: doc.long_description if doc else None)
     attempt("  inputs", lambda: doc.input_descriptions if doc else None)
     attempt("  outputs", lambda: doc.output_descriptions if doc else None)
-show(
-    "Docstring",
-    [
-        Docstring(docstring="One.\n\n:param a: x").short_description,
-        Docstring(docstring="One.\n\n:param a: x").input_descriptions,
-    ],
-)
+show("Docstring", [Docstring(docstring="One.\n\n:param a: x").short_description,
+                   Docstring(docstring="One.\n\n:param a: x").input_descriptions])
 show("Docstring callable", Docstring(callable_=google.func).short_description)

@@ -7,19 +7,8 @@ E = flyte.TaskEnvironment
 for name in ("ok", "ok-1", "ok_1", "Bad", "with space", "", "1x", "a.b", "a--b", "ümlaut", "_x", "x_", "aB"):
     accepted(f"name {name!r}", E, name)
 for field, value in {
-    "name": 3,
-    "depends_on": "x",
-    "env_vars": "A=1",
-    "resources": 3,
-    "interruptible": "yes",
-    "image": 3,
-    "cache": 5,
-    "reusable": 5,
-    "description": 3,
-    "pod_template": 4,
-    "secrets": 3,
-    "queue": 4,
-    "include": 3,
+    "name": 3, "depends_on": "x", "env_vars": "A=1", "resources": 3, "interruptible": "yes", "image": 3, "cache": 5,
+    "reusable": 5, "description": 3, "pod_template": 4, "secrets": 3, "queue": 4, "include": 3,
 }.items():
     accepted(f"{field}={value!r}", lambda: E(**{"name": "e", field: value}))
 accepted("cache=text", lambda: E("e", cache="sometimes"))
@@ -56,19 +45,9 @@ accepted("decorate twice", lambda: env.task(no_output))
 accepted("positional-only", lambda: env.task(lambda x, /: x))
 accepted("not a function", lambda: env.task(3))
 for field, value in {
-    "retries": "3",
-    "timeout": "3",
-    "cache": "sometimes",
-    "interruptible": "yes",
-    "max_inline_io_bytes": "big",
-    "queue": 3,
-    "report": "yes",
-    "short_name": 3,
-    "triggers": 3,
-    "docs": 3,
-    "colour": "red",
+    "retries": "3", "timeout": "3", "cache": "sometimes", "interruptible": "yes", "max_inline_io_bytes": "big",
+    "queue": 3, "report": "yes", "short_name": 3, "triggers": 3, "docs": 3, "colour": "red",
 }.items():
-
     def body(x: int) -> int:
         return x
 

@@ -23,9 +23,8 @@ show("base.tasks", list(base.tasks))
 plain = base.clone_with(name="plain")
 show("plain.resources", plain.resources)
 show("plain.env_vars", plain.env_vars)
-off = base.clone_with(
-    "off", env_vars=None, resources=None, interruptible=True, secrets="s", cache="disable", image="x:1", description="d"
-)
+off = base.clone_with("off", env_vars=None, resources=None, interruptible=True, secrets="s", cache="disable",
+                      image="x:1", description="d")
 show("off", [off.env_vars, off.resources, off.queue, off.interruptible, off.secrets, off.cache, off.description])
 accepted("unknown keyword", lambda: base.clone_with("z", colour="red"))
 

@@ -4,23 +4,8 @@ import flyte
 from transcript import attempt, show
 
 plain = flyte.TaskEnvironment("plain")
-for field in (
-    "name",
-    "depends_on",
-    "pod_template",
-    "description",
-    "secrets",
-    "env_vars",
-    "resources",
-    "interruptible",
-    "image",
-    "include",
-    "service_account",
-    "cache",
-    "reusable",
-    "plugin_config",
-    "queue",
-):
+for field in ("name", "depends_on", "pod_template", "description", "secrets", "env_vars", "resources", "interruptible",
+              "image", "include", "service_account", "cache", "reusable", "plugin_config", "queue"):
     value = getattr(plain, field)
     show(f"plain.{field}", type(value).__name__ if field == "image" else value)
 show("plain.tasks", plain.tasks)

@@ -20,18 +20,12 @@ class WithArguments(Exception):
 
 
 KINDS = {
-    "value": lambda: ValueError("bad"),
-    "key": lambda: KeyError("k"),
-    "own": lambda: Own("mine"),
-    "arguments": lambda: WithArguments(1, 2),
-    "empty": lambda: RuntimeError(),
-    "group": lambda: ExceptionGroup("g", [ValueError("x")]),
-    "assertion": lambda: AssertionError("a"),
-    "zero": lambda: ZeroDivisionError("z"),
+    "value": lambda: ValueError("bad"), "key": lambda: KeyError("k"), "own": lambda: Own("mine"),
+    "arguments": lambda: WithArguments(1, 2), "empty": lambda: RuntimeError(), "group": lambda: ExceptionGroup("g", [ValueError("x")]),
+    "assertion": lambda: AssertionError("a"), "zero": lambda: ZeroDivisionError("z"),
     "user": lambda: flyte.errors.RuntimeUserError("MyCode", "said"),
     "system": lambda: flyte.errors.RuntimeSystemError("SysCode", "said"),
-    "oom": lambda: flyte.errors.OOMError("oom"),
-    "timeout": lambda: asyncio.TimeoutError("t"),
+    "oom": lambda: flyte.errors.OOMError("oom"), "timeout": lambda: asyncio.TimeoutError("t"),
     "custom": lambda: flyte.errors.CustomError("Cc", "mm"),
     "interrupted": lambda: flyte.errors.TaskInterruptedError("i"),
     "retries": lambda: flyte.errors.RetriesExhaustedError("r"),

@@ -8,9 +8,7 @@ from transcript import accepted, attempt, show
 I = flyte.Image
 Path("requirements.txt").write_text("pandas\n")
 Path("Dockerfile").write_text("FROM python:3.12\n")
-Path("script.py").write_text(
-    '# /// script\n# requires-python = ">=3.12"\n# dependencies = ["httpx"]\n# ///\nprint(1)\n'
-)
+Path("script.py").write_text('# /// script\n# requires-python = ">=3.12"\n# dependencies = ["httpx"]\n# ///\nprint(1)\n')
 Path("src").mkdir()
 Path("src/a.py").write_text("x = 1\n")
 Path("proj").mkdir()
@@ -33,9 +31,7 @@ for label, make in {
     "dockerfile text": lambda: I.from_dockerfile("Dockerfile", registry="example.com/me", name="d"),
     "ref": lambda: I.from_ref_name("mine"),
     "uv script": lambda: I.from_uv_script("script.py", name="s", registry="example.com/me"),
-    "uv script path": lambda: I.from_uv_script(
-        Path("script.py"), name="s", registry="example.com/me", python_version=(3, 12)
-    ),
+    "uv script path": lambda: I.from_uv_script(Path("script.py"), name="s", registry="example.com/me", python_version=(3, 12)),
     "secret": lambda: debian(registry_secret="key"),
     "install_flyte": lambda: debian(install_flyte=False),
 }.items():
@@ -50,9 +46,8 @@ for label, make in {
         attempt("  uri is text", lambda: type(image.uri).__name__)
 chains = {
     "pip": lambda i: i.with_pip_packages("httpx", "pandas==2.2.0"),
-    "pip options": lambda i: i.with_pip_packages(
-        "x", index_url="https://i", extra_index_urls="https://e", pre=True, extra_args="--no-deps"
-    ),
+    "pip options": lambda i: i.with_pip_packages("x", index_url="https://i", extra_index_urls="https://e", pre=True,
+                                                 extra_args="--no-deps"),
     "pip urls": lambda i: i.with_pip_packages("x", extra_index_urls=["https://e", "https://f"]),
     "pip secret": lambda i: i.with_pip_packages("x", secret_mounts=[flyte.Secret("k")]),
     "pip secret text": lambda i: i.with_pip_packages("x", secret_mounts="k"),
@@ -85,9 +80,7 @@ for label, change in chains.items():
         attempt("  original untouched", lambda: plain.uri == debian().uri)
         attempt("  prefix", lambda: change(plain).uri.rsplit(":", 1)[0])
 for label, make in {
-    "layers on dockerfile": lambda: I.from_dockerfile(Path("Dockerfile"), registry="r", name="d").with_pip_packages(
-        "x"
-    ),
+    "layers on dockerfile": lambda: I.from_dockerfile(Path("Dockerfile"), registry="r", name="d").with_pip_packages("x"),
     "layers on plain base": lambda: I.from_base("python:3.12").with_pip_packages("x"),
     "direct": lambda: I(base_image="x"),
     "missing requirements": lambda: debian().with_requirements("nothing.txt"),

@@ -9,16 +9,16 @@ Path("pkg/__init__.py").write_text("")
 Path("pkg/sub/__init__.py").write_text("")
 Path("helper.py").write_text("def add(a, b):\n    return a + b\n")
 Path("pkg/envs.py").write_text("import flyte\nenv = flyte.TaskEnvironment('shared')\n")
-TASK = """
+TASK = '''
 @env.task
 async def main(x: int = 1) -> int:
     print("BODY", add(x, 1), __name__ == "__main__", flush=True)
     return x
-"""
+'''
 Path("top.py").write_text("import flyte\nfrom helper import add\nenv = flyte.TaskEnvironment('top')\n" + TASK)
 Path("pkg/inner.py").write_text("from helper import add\nfrom pkg.envs import env\n" + TASK)
 Path("pkg/sub/relative.py").write_text("from helper import add\nfrom ..envs import env\n" + TASK)
-Path("two.py").write_text("""
+Path("two.py").write_text('''
 import flyte
 from pkg.envs import env as shared
 first = flyte.TaskEnvironment("first")
@@ -41,7 +41,7 @@ renamed = two.override(short_name="other")
 if __name__ == "__main__":
     flyte.init()
     print("BODY script", flyte.run(two, 5).outputs()[0])
-""")
+''')
 Path("broken.py").write_text("import nowhere_to_be_found\n")
 Path("empty.py").write_text("x = 1\n")
 

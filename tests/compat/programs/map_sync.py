@@ -40,9 +40,7 @@ FORMS = {
     6: lambda n: list(flyte.map(add, [1, 2], [3])),
     7: lambda n: list(flyte.map(double, [])),
     8: lambda n: [r.code if isinstance(r, Exception) else r for r in flyte.map(picky, range(n))],
-    9: lambda n: [
-        r.code if isinstance(r, Exception) else r for r in flyte.map(picky, range(n), return_exceptions=True)
-    ],
+    9: lambda n: [r.code if isinstance(r, Exception) else r for r in flyte.map(picky, range(n), return_exceptions=True)],
     10: lambda n: list(flyte.map(double, (i for i in range(n)))),
 }
 

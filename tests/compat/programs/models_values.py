@@ -1,15 +1,7 @@
 """Values of flyte.models and other small types."""
 
 import flyte
-from flyte.models import (
-    ActionID,
-    ActionPhase,
-    CodeBundle,
-    GroupData,
-    MAX_INLINE_IO_BYTES,
-    RawDataPath,
-    SerializationContext,
-)
+from flyte.models import ActionID, ActionPhase, CodeBundle, GroupData, MAX_INLINE_IO_BYTES, RawDataPath, SerializationContext
 from transcript import accepted, attempt, show
 
 action = ActionID(name="a", run_name="r", project="p", domain="d", org="o")
@@ -29,17 +21,7 @@ accepted("both", lambda: CodeBundle(computed_version="v", tgz="a", pkl="b"))
 accepted("positional", lambda: CodeBundle("v"))
 accepted("frozen", lambda: setattr(bundle, "tgz", "y"))
 sctx = SerializationContext(version="v")
-for field in (
-    "version",
-    "project",
-    "domain",
-    "org",
-    "code_bundle",
-    "input_path",
-    "output_path",
-    "image_cache",
-    "root_dir",
-):
+for field in ("version", "project", "domain", "org", "code_bundle", "input_path", "output_path", "image_cache", "root_dir"):
     show(f"sctx.{field}", getattr(sctx, field))
 attempt("entrypoint", lambda: sctx.get_entrypoint_path("/usr/bin/python"))
 show("limit", MAX_INLINE_IO_BYTES)

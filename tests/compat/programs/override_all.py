@@ -14,27 +14,11 @@ async def f(x: int) -> int:
 
 
 changes = {
-    "short_name": "new",
-    "resources": flyte.Resources(cpu=4, memory="2Gi"),
-    "cache": "disable",
-    "retries": 5,
-    "timeout": timedelta(seconds=3),
-    "reusable": flyte.ReusePolicy(replicas=1, idle_ttl=60),
-    "env_vars": {"B": "2"},
-    "secrets": flyte.Secret("k"),
-    "max_inline_io_bytes": 10,
-    "pod_template": "p",
-    "queue": "q2",
-    "interruptible": False,
-    "service_account": "sa",
-    "entrypoint": True,
-    "produces_artifacts": True,
-    "report": True,
-    "task_type": "other",
-    "debuggable": False,
-    "task_type_version": 3,
-    "plugin_config": {"a": 1},
-    "triggers": (flyte.Trigger.daily(),),
+    "short_name": "new", "resources": flyte.Resources(cpu=4, memory="2Gi"), "cache": "disable", "retries": 5,
+    "timeout": timedelta(seconds=3), "reusable": flyte.ReusePolicy(replicas=1, idle_ttl=60), "env_vars": {"B": "2"},
+    "secrets": flyte.Secret("k"), "max_inline_io_bytes": 10, "pod_template": "p", "queue": "q2", "interruptible": False,
+    "service_account": "sa", "entrypoint": True, "produces_artifacts": True, "report": True, "task_type": "other",
+    "debuggable": False, "task_type_version": 3, "plugin_config": {"a": 1}, "triggers": (flyte.Trigger.daily(),),
 }
 for field, value in changes.items():
     try:

@@ -119,25 +119,9 @@ attempt("query outside", lambda: query(x=3))
 accepted("same again", lambda: TaskPluginRegistry.register(Cluster, ClusterTask))
 attempt("base forward", lambda: TaskTemplate(name="t", interface=NativeInterface({}, {})).forward())
 attempt("base positional", lambda: TaskTemplate("t", NativeInterface({}, {})))
-attempt(
-    "base fields",
-    lambda: [
-        getattr(TaskTemplate(name="t", interface=NativeInterface({}, {})), n)
-        for n in (
-            "short_name",
-            "task_type",
-            "task_type_version",
-            "interruptible",
-            "report",
-            "queue",
-            "debuggable",
-            "triggers",
-            "max_inline_io_bytes",
-            "parent_env",
-            "source_file",
-        )
-    ],
-)
+attempt("base fields", lambda: [getattr(TaskTemplate(name="t", interface=NativeInterface({}, {})), n)
+                                for n in ("short_name", "task_type", "task_type_version", "interruptible", "report", "queue",
+                                          "debuggable", "triggers", "max_inline_io_bytes", "parent_env", "source_file")])
 
 
 @dataclass(kw_only=True)

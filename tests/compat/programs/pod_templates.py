@@ -34,13 +34,10 @@ for label, make in {
     "requests": lambda: pod_spec_from_resources(requests=flyte.Resources(cpu="1", memory="1Gi")),
     "limits": lambda: pod_spec_from_resources(limits=flyte.Resources(cpu="2")),
     "both": lambda: pod_spec_from_resources(
-        requests=flyte.Resources(cpu="1"), limits=flyte.Resources(cpu="2", memory="2Gi")
-    ),
+        requests=flyte.Resources(cpu="1"), limits=flyte.Resources(cpu="2", memory="2Gi")),
     "name": lambda: pod_spec_from_resources("other", flyte.Resources(cpu="1")),
     "gpu": lambda: pod_spec_from_resources(requests=flyte.Resources(gpu="A100:2")),
-    "gpu key": lambda: pod_spec_from_resources(
-        requests=flyte.Resources(gpu="T4:1"), k8s_gpu_resource_key="amd.com/gpu"
-    ),
+    "gpu key": lambda: pod_spec_from_resources(requests=flyte.Resources(gpu="T4:1"), k8s_gpu_resource_key="amd.com/gpu"),
     "disk": lambda: pod_spec_from_resources(requests=flyte.Resources(disk="10Gi")),
     "tuple": lambda: pod_spec_from_resources(requests=flyte.Resources(cpu=("1", "2"))),
 }.items():

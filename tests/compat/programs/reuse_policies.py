@@ -7,22 +7,12 @@ from transcript import accepted, attempt, show
 
 R = flyte.ReusePolicy
 for label, make in {
-    "default": lambda: R(),
-    "replicas": lambda: R(replicas=3),
-    "range": lambda: R(replicas=(1, 4)),
-    "ttl": lambda: R(idle_ttl=timedelta(minutes=5), scaledown_ttl=60),
-    "concurrency": lambda: R(concurrency=10),
-    "positional": lambda: R((1, 2), 60),
-    "scope": lambda: R(scope="run"),
-    "single": lambda: R(replicas=1),
-    "short ttl": lambda: R(idle_ttl=10),
-    "backwards": lambda: R(replicas=(4, 1)),
-    "negative": lambda: R(replicas=-1),
-    "zero concurrency": lambda: R(concurrency=0),
-    "three": lambda: R(replicas=(1, 2, 3)),
-    "zero": lambda: R(replicas=0),
-    "scope unknown": lambda: R(scope="x"),
-    "from zero": lambda: R(replicas=(0, 2)),
+    "default": lambda: R(), "replicas": lambda: R(replicas=3), "range": lambda: R(replicas=(1, 4)),
+    "ttl": lambda: R(idle_ttl=timedelta(minutes=5), scaledown_ttl=60), "concurrency": lambda: R(concurrency=10),
+    "positional": lambda: R((1, 2), 60), "scope": lambda: R(scope="run"), "single": lambda: R(replicas=1),
+    "short ttl": lambda: R(idle_ttl=10), "backwards": lambda: R(replicas=(4, 1)), "negative": lambda: R(replicas=-1),
+    "zero concurrency": lambda: R(concurrency=0), "three": lambda: R(replicas=(1, 2, 3)),
+    "zero": lambda: R(replicas=0), "scope unknown": lambda: R(scope="x"), "from zero": lambda: R(replicas=(0, 2)),
     "short scaledown": lambda: R(scaledown_ttl=timedelta(seconds=5)),
 }.items():
     value = attempt(label, make)

@@ -29,13 +29,10 @@ show("after", is_initialized())
 show("version", isinstance(flyte.version(), str) and flyte.version() == flyte.__version__)
 W = flyte.with_runcontext
 for label, make in {
-    "nothing": lambda: W(),
-    "positional": lambda: W("local"),
-    "mode": lambda: W(mode="local"),
+    "nothing": lambda: W(), "positional": lambda: W("local"), "mode": lambda: W(mode="local"),
     "name": lambda: W(mode="local", name="named"),
     "custom_context": lambda: W(mode="local", custom_context={"a": "1"}),
-    "env_vars": lambda: W(mode="local", env_vars={"Z": "1"}),
-    "version": lambda: W(mode="local", version="v1"),
+    "env_vars": lambda: W(mode="local", env_vars={"Z": "1"}), "version": lambda: W(mode="local", version="v1"),
     "labels": lambda: W(mode="local", labels={"a": "b"}, annotations={"c": "d"}),
     "start": lambda: W(mode="local", run_start_time=datetime(2025, 1, 1, tzinfo=timezone.utc)),
     "cache": lambda: W(mode="local", overwrite_cache=True, disable_run_cache=True),

@@ -7,18 +7,11 @@ from transcript import accepted, attempt, show
 
 S = flyte.Secret
 for label, make in {
-    "key": lambda: S("my-key"),
-    "group": lambda: S(key="k", group="g"),
-    "env": lambda: S("k", as_env_var="MY_VAR"),
-    "mount": lambda: S("k", mount=Path("/etc/flyte/secrets")),
-    "bad mount": lambda: S("k", mount=Path("/tmp/x")),
-    "bad env": lambda: S("k", as_env_var="1 x"),
-    "lower env": lambda: S("k", as_env_var="my_var"),
-    "positional": lambda: S("k", "g", None, "V"),
-    "dots": lambda: S("a.b"),
-    "empty": lambda: S(""),
-    "group dash": lambda: S("my-key", group="my-group"),
-    "key with slash": lambda: S("a/b"),
+    "key": lambda: S("my-key"), "group": lambda: S(key="k", group="g"), "env": lambda: S("k", as_env_var="MY_VAR"),
+    "mount": lambda: S("k", mount=Path("/etc/flyte/secrets")), "bad mount": lambda: S("k", mount=Path("/tmp/x")),
+    "bad env": lambda: S("k", as_env_var="1 x"), "lower env": lambda: S("k", as_env_var="my_var"),
+    "positional": lambda: S("k", "g", None, "V"), "dots": lambda: S("a.b"), "empty": lambda: S(""),
+    "group dash": lambda: S("my-key", group="my-group"), "key with slash": lambda: S("a/b"),
 }.items():
     value = attempt(label, make)
     if value is not None:

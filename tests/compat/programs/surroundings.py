@@ -12,14 +12,8 @@ from transcript import attempt, show
 plain = flyte.TaskEnvironment("plain_env")
 secretive = flyte.TaskEnvironment("secretive", secrets=flyte.Secret("not-set-anywhere", as_env_var="NOT_SET"))
 given = flyte.TaskEnvironment("given", secrets=[flyte.Secret("given-key", as_env_var="GIVEN_KEY")])
-podded = flyte.TaskEnvironment(
-    "podded",
-    pod_template="tpl",
-    resources=flyte.Resources(gpu="A100:8", memory="900Gi"),
-    image="example.com/never:1",
-    reusable=flyte.ReusePolicy(replicas=2),
-    queue="q",
-)
+podded = flyte.TaskEnvironment("podded", pod_template="tpl", resources=flyte.Resources(gpu="A100:8", memory="900Gi"),
+                               image="example.com/never:1", reusable=flyte.ReusePolicy(replicas=2), queue="q")
 os.environ["GIVEN_KEY"] = "value"
 os.environ["OUTER"] = "outer"
 variable = contextvars.ContextVar("variable", default="unset")

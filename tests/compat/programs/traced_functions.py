@@ -74,8 +74,6 @@ def from_sync(n: int) -> str:
 
 
 attempt("run", lambda: flyte.run(main, 2).outputs()[0])
-
-
 @env.task
 async def sync_in_async(n: int) -> str:
     return sync_step(n)

@@ -44,9 +44,7 @@ def form(value: object) -> str:
     if isinstance(value, type):
         return f"type:{value.__name__}"
     if dataclasses.is_dataclass(value):
-        parts = (
-            f"{field.name}={form(getattr(value, field.name))}" for field in dataclasses.fields(value) if field.repr
-        )
+        parts = (f"{field.name}={form(getattr(value, field.name))}" for field in dataclasses.fields(value) if field.repr)
         return f"{type(value).__name__}(" + ", ".join(parts) + ")"
     fields = getattr(type(value), "model_fields", None)
     if fields is not None:
@@ -79,10 +77,8 @@ def attempt(label: str, action, *args, **kwargs):
     try:
         value = action(*args, **kwargs)
         if inspect.isawaitable(value):
-
             async def wait():
                 return await value
-
             value = asyncio.run(wait())
     except Exception as raised:
         print(f"{label} raises {error(raised)}", flush=True)

@@ -11,32 +11,15 @@ for label, make in {
     "positional": lambda: T("t", flyte.Cron("0 * * * *", "Europe/Paris")),
     "rate": lambda: T("t", flyte.FixedRate(15)),
     "rate start": lambda: T("t", flyte.FixedRate(15, start_time=datetime(2025, 1, 1, tzinfo=timezone.utc))),
-    "full": lambda: T(
-        "t",
-        flyte.Cron("@daily"),
-        description="d",
-        auto_activate=False,
-        inputs={"x": 1, "start": flyte.TriggerTime},
-        env_vars={"A": "1"},
-        interruptible=True,
-        overwrite_cache=True,
-        queue="q",
-        labels={"a": "b"},
-        annotations={"c": "d"},
-    ),
-    "hourly": lambda: T.hourly(),
-    "daily": lambda: T.daily(),
-    "weekly": lambda: T.weekly(),
-    "monthly": lambda: T.monthly(),
-    "minutely": lambda: T.minutely(),
-    "hourly input": lambda: T.hourly("when"),
-    "daily named": lambda: T.daily("when", name="mine"),
-    "daily inputs": lambda: T.daily("when", inputs={"y": 2}),
+    "full": lambda: T("t", flyte.Cron("@daily"), description="d", auto_activate=False,
+                      inputs={"x": 1, "start": flyte.TriggerTime}, env_vars={"A": "1"}, interruptible=True,
+                      overwrite_cache=True, queue="q", labels={"a": "b"}, annotations={"c": "d"}),
+    "hourly": lambda: T.hourly(), "daily": lambda: T.daily(), "weekly": lambda: T.weekly(), "monthly": lambda: T.monthly(),
+    "minutely": lambda: T.minutely(), "hourly input": lambda: T.hourly("when"),
+    "daily named": lambda: T.daily("when", name="mine"), "daily inputs": lambda: T.daily("when", inputs={"y": 2}),
     "weekly options": lambda: T.weekly(description="d", auto_activate=False, queue="q"),
-    "empty name": lambda: T("", flyte.Cron("0 * * * *")),
-    "no automation": lambda: T("t"),
-    "artifact": lambda: T("t", flyte.OnArtifact("name")),
-    "bad automation": lambda: T("t", "0 * * * *"),
+    "empty name": lambda: T("", flyte.Cron("0 * * * *")), "no automation": lambda: T("t"),
+    "artifact": lambda: T("t", flyte.OnArtifact("name")), "bad automation": lambda: T("t", "0 * * * *"),
 }.items():
     trigger = accepted(label, make)
     if trigger is not None:
@@ -49,16 +32,7 @@ for label, make in {
         show("  inputs", {k: ("TIME" if v is flyte.TriggerTime else v) for k, v in (trigger.inputs or {}).items()})
         show("  rest", [trigger.env_vars, trigger.interruptible, trigger.overwrite_cache, trigger.queue])
         show("  labels", [dict(trigger.labels or {}), dict(trigger.annotations or {})])
-for expression in (
-    "*/5 * * * *",
-    "@hourly",
-    "0 0 1 1 *",
-    "0 9-17 * * MON-FRI",
-    "61 * * * *",
-    "nonsense",
-    "* * * *",
-    "",
-):
+for expression in ("*/5 * * * *", "@hourly", "0 0 1 1 *", "0 9-17 * * MON-FRI", "61 * * * *", "nonsense", "* * * *", ""):
     accepted(f"Cron({expression!r})", flyte.Cron, expression)
 accepted("timezone", flyte.Cron, "0 0 * * *", timezone="America/New_York")
 accepted("bad timezone", flyte.Cron, "0 0 * * *", timezone="Mars/North")

@@ -82,8 +82,6 @@ for label, kind, values in [
         show(f"{label} declared", raised)
         continue
     for value in values:
-        attempt(
-            f"{label} {value!r}" if not isinstance(value, (set, frozenset)) else f"{label} {len(value)}",
-            lambda: flyte.run(inner, x=value).outputs()[0],
-        )
+        attempt(f"{label} {value!r}" if not isinstance(value, (set, frozenset)) else f"{label} {len(value)}",
+                lambda: flyte.run(inner, x=value).outputs()[0])
         attempt("  through", lambda: flyte.run(outer, value).outputs()[0])

@@ -72,14 +72,8 @@ def echo(kind):
 
 for label, kind, values in [
     ("inner", Inner, [Inner(a=1), Inner(a=1, b="x"), {"a": 1}, None, Child(a=1)]),
-    (
-        "outer",
-        Outer,
-        [
-            Outer(i=1, inner=Inner(a=1)),
-            Outer(i=1, f=2, inner=Inner(a=1), many=[Inner(a=2)], table={"k": Inner(a=3)}, either="x", anything=[1, 2]),
-        ],
-    ),
+    ("outer", Outer, [Outer(i=1, inner=Inner(a=1)),
+                      Outer(i=1, f=2, inner=Inner(a=1), many=[Inner(a=2)], table={"k": Inner(a=3)}, either="x", anything=[1, 2])]),
     ("frozen", Frozen, [Frozen(x=3)]),
     ("aliased", Aliased, [Aliased(ex=3)]),
     ("child", Child, [Child(a=1, c=2.0)]),
