@@ -23,6 +23,7 @@ from flyte.errors import ConditionNotFoundError, RuntimeSystemError, RuntimeUser
 
 from . import answers
 from .alive import is_alive
+from .history import DELETED, LAST
 from .schema import NotAJournal, journal_path, open_file
 
 _BUSY_S = 30.0
@@ -187,6 +188,8 @@ _SELECT = (
 def conditions_of(run: str) -> list[Asked]:
     """The conditions that a run has reached, in that order; of several runs of that name, the last one's.
 
+    ``last`` stands for the name of the run that was started last.
+
     Of a run of this process that is not remembered they are those that it waits for.
 
     :raises flyte.errors.ConditionNotFoundError: no such run is remembered.
@@ -243,6 +246,9 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _conditions(file: sqlite3.Connection, run: str) -> list[Asked]:
+    if run == LAST:
+        named = file.execute(f"SELECT name FROM run WHERE phase != '{DELETED}' ORDER BY id DESC LIMIT 1").fetchone()
+        run = named[0] if named is not None else run
     row = file.execute("SELECT id, phase, writer FROM run WHERE name = ? ORDER BY id DESC LIMIT 1", (run,)).fetchone()
     if row is None:
         names = file.execute("SELECT name FROM run ORDER BY id DESC LIMIT ?", (_RUNS_SEARCHED,))

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from flyte._control.attempt import stop, without_own_frames
+from flyte._control.cache import use_of
 from flyte._control.journal import open_journal
 from flyte._control.local import LocalController
 from flyte._control.logs import captured
@@ -47,10 +48,12 @@ async def run_here(
     :param workers: how many bodies run at once, in processes of their own; None to run them in this one.
     :raises Exception: what the root's body raised.
     :raises flyte.errors.RunRecoveryError: there is nothing to recover from under that name.
+    :raises ValueError: ``FLYTE_CACHE`` holds a word that is not known.
     """
     loop = asyncio.get_running_loop()
     controller = controller or LocalController()
     execution = Execution(controller=controller, recorder=recorder, loop=loop, **settings)
+    use_of(execution)  # a word that FLYTE_CACHE does not know is refused before anything runs
     if remembered and isinstance(controller, LocalController):
         execution.journal = open_journal(_run_columns(task, execution), recover_from)
         if execution.journal is not None and execution.journal.past is not None:

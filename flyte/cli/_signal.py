@@ -30,7 +30,7 @@ class SignalCommand(TyperCommand):
 
 def signal(
     ctx: typer.Context,
-    run: str = typer.Argument(..., metavar="RUN", help="Name of the run."),
+    run: str = typer.Argument(..., metavar="RUN", help="Name of the run, or 'last' for the latest."),
     name: str = typer.Argument(None, metavar="NAME", help="Name of the condition; without it they are listed."),
     value: str = typer.Argument(None, metavar="VALUE", help="The answer; without it the terminal asks for it."),
     more: str = typer.Argument(None, hidden=True),  # with the published command's noun there is one word more

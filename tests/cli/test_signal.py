@@ -117,6 +117,7 @@ def test_a_run_waits_is_listed_and_goes_on_when_it_is_answered(runs):
     assert re.search(r"^NAME +TYPE +PHASE +SINCE +PROMPT +ANSWER$", listed.stdout, re.M)
     assert re.search(r"^approve +bool +paused +\d{4}-\d\d-\d\d [\d:]{8} +Is bool fine\?$", listed.stdout, re.M)
     assert listed.stderr == "to answer: flyte signal r1 approve VALUE\n"
+    assert runs.signal("last").stdout == listed.stdout
 
     bad = runs.signal("r1", "approve", "perhaps")
     assert (bad.returncode, bad.stdout) == (1, "")
@@ -137,7 +138,10 @@ def test_a_run_waits_is_listed_and_goes_on_when_it_is_answered(runs):
 
 def test_values_by_their_type_and_who_said_them(runs):
     process = runs.start("main", "--kind", "int")
-    assert runs.signal("r1", "approve", "-5").returncode == 0
+    assert (
+        runs.signal("last", "approve", "-5").stdout
+        == "condition 'approve' of run r1 is answered, and the run goes on\n"
+    )
     assert process.communicate(timeout=30)[0] == "-5\n"
     listed = json.loads(runs.signal("r1", "--output", "json").stdout)
     assert listed[0]["answer"] == {"value": -5, "at": listed[0]["answer"]["at"], "by": "grace"}

@@ -159,8 +159,15 @@ def test_switches(monkeypatch: pytest.MonkeyPatch):
     flyte.run(square, 2)
     assert ran == [2, 2]  # read keeps nothing
     monkeypatch.setenv("FLYTE_CACHE", "sometimes")
-    with pytest.raises(ValueError, match="FLYTE_CACHE='sometimes'"):
-        flyte.run(square, 1)
+
+    @env.task
+    async def uncached() -> None:
+        ran.append("body")
+
+    for task, args in ((square, (1,)), (uncached, ())):  # also where nothing is cached: at once, not in the middle
+        with pytest.raises(ValueError, match="FLYTE_CACHE='sometimes'"):
+            flyte.run(task, *args)
+    assert ran == [2, 2]
     monkeypatch.delenv("FLYTE_CACHE")
     ran.clear()
     flyte.with_runcontext(overwrite_cache=True).run(square, 1)
