@@ -5,7 +5,7 @@ import pickle
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import flyte.errors as errors
@@ -216,6 +216,8 @@ def test_our_own_errors_and_chains_are_kept():
     assert errors.user_error_from(errors.user_error_from(noted)) is not noted
 
 
+# A busy machine is slow at making examples too.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.one_of(st.integers(), st.text(), st.binary(), st.none()), max_size=4))
 def test_any_arguments(args: list[Any]):
     joined = errors.user_error_from(Plain(*args))
