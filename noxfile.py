@@ -54,8 +54,15 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend=BACKEND)
 def chaos(session: nox.Session) -> None:
-    """Kill processes at 1,000 random moments and recover their runs: `nox -s chaos -- --kills 10000 --seed 7`."""
+    """Kill processes at random moments, break connections at every message: `nox -s chaos -- --kills 10000 --seed 7`.
+
+    Arguments go to the campaign of this machine's runs; `nox -s chaos -- plane --seed 7 kills --rounds 50` is that of a
+    devbox, and so is `nox -s chaos -- plane wire --side client`.
+    """
     python = development(session)
+    if session.posargs[:1] == ["plane"]:
+        run(session, python, "-m", "tests.chaos.plane", *session.posargs[1:])
+        return
     for arguments in (
         [session.posargs]
         if session.posargs
@@ -66,6 +73,11 @@ def chaos(session: nox.Session) -> None:
         ]
     ):
         run(session, python, "tests/chaos/kill.py", *arguments)
+    if not session.posargs:
+        run(session, python, "-m", "tests.chaos.plane", "kills", "--rounds", "20")
+        run(session, python, "-m", "tests.chaos.plane", "--seed", "100", "kills", "--rounds", "3", "--shipped")
+        for side in ("container", "client"):
+            run(session, python, "-m", "tests.chaos.plane", "wire", "--side", side)
 
 
 @nox.session(venv_backend=BACKEND)

@@ -6,9 +6,11 @@ import dataclasses
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 PROGRAMS = Path(__file__).resolve().parent / "plane_programs"
 sys.path[:0] = [str(PROGRAMS)]
@@ -61,8 +63,11 @@ async def start(shape: str, name: str, folder: Path, n: int | None = None, **env
     return await context.run.aio(getattr(shapes, shape), *arguments)
 
 
-def session(name: str, folder: str, home: str) -> str:
-    """All that a client does with a run: start it, follow it, read it; and start another one and end it."""
+def session(name: str, folder: str, home: str, tries: int) -> str:
+    """All that a client does with a run: start it, follow it, read it; and start another one and end it.
+
+    :param tries: how often each is done by a user who is told that the control plane cannot be reached.
+    """
     from flyte.remote._connection import Limits
 
     waits: dict[str, Any] = Limits.__init__.__kwdefaults__
@@ -70,24 +75,44 @@ def session(name: str, folder: str, home: str) -> str:
     assert dataclasses.replace(Limits(), **LIMITS) == Limits()
     with devbox_home(Path(home)):
         try:
-            return asyncio.run(_session(name, Path(folder)))
+            return asyncio.run(_session(name, Path(folder), tries))
         except Exception as error:
             return "".join(traceback.format_exception(error)[-3:])
 
 
-async def _session(name: str, folder: Path) -> str:
+async def _session(name: str, folder: Path, tries: int) -> str:
     import flyte.remote
+    from flyte.errors import RpcTimeoutError, RpcUnavailableError, RuntimeSystemError, RuntimeUserError
 
-    run = await start("gathered", name, folder, 2)
-    seen = [details.phase async for details in run.watch()]
-    lines = [line async for line in run.get_logs.aio()]
-    await run.wait.aio(quiet=True)
-    outputs = (await run.outputs.aio())[0]
-    other = await start("slow", f"{name}-other", folder)
-    again = await flyte.remote.Run.get.aio(other.name)
+    async def done(call: Callable[[], Awaitable[T]]) -> T:
+        for _ in range(tries - 1):
+            with contextlib.suppress(RpcUnavailableError, RpcTimeoutError, RuntimeSystemError):
+                return await call()
+        return await call()
+
+    async def started(shape: str, name: str, n: int | None = None) -> Any:
+        try:
+            return await start(shape, name, folder, n)
+        except RuntimeUserError as error:
+            if tries == 1 or error.code != "RunAlreadyExistsError":
+                raise
+            return await flyte.remote.Run.get.aio(name)  # the try before has started it, and did not hear so
+
+    async def watched() -> Any:
+        return [details.phase async for details in run.watch()][-1]
+
+    async def printed() -> list[str]:
+        return [line async for line in run.get_logs.aio() if "gathered" in line]
+
+    run = await done(lambda: started("gathered", name, 2))
+    last, lines = await done(watched), await done(printed)
+    await done(lambda: run.wait.aio(quiet=True))
+    outputs = (await done(run.outputs.aio))[0]
+    other = await done(lambda: started("slow", f"{name}-other"))
     while "began" not in (folder / "marks").read_text():
         await asyncio.sleep(0.02)
-    await again.wait.aio(quiet=True, wait_for="running")
-    await again.abort.aio("enough")
-    await other.wait.aio(quiet=True)
-    return f"{outputs} {seen[-1]} {[str(line) for line in lines if 'gathered' in str(line)]} {other.phase}"
+    again = await done(lambda: flyte.remote.Run.get.aio(other.name))
+    await done(lambda: again.wait.aio(quiet=True, wait_for="running"))
+    await done(lambda: again.abort.aio("enough"))
+    await done(lambda: other.wait.aio(quiet=True))
+    return f"{outputs} {last} {lines} {other.phase}"

@@ -23,15 +23,18 @@ def mark(line: str) -> None:
 
 
 def go_through_a_proxy(home: str) -> None:
-    """Let this container find its control plane where ``home`` says, and notice soon that a connection is broken."""
+    """Let this container find its control plane where ``home`` says."""
+    os.environ["FLYTE_HOME"] = home
+    os.environ["_U_EP_OVERRIDE"] = json.loads(Path(home, "devbox", "endpoint.json").read_text())["endpoint"]
+
+
+def be_quick(limits: dict[str, float]) -> None:
+    """Notice soon that a connection is broken, and do not wait long before another try."""
     from flyte._control import remote_children
     from flyte.remote._connection import Limits
 
-    os.environ["FLYTE_HOME"] = home
-    os.environ["_U_EP_OVERRIDE"] = json.loads(Path(home, "devbox", "endpoint.json").read_text())["endpoint"]
-    limits: dict[str, Any] = Limits.__init__.__kwdefaults__
-    limits.update(json.loads(os.environ["CHAOS_LIMITS"]))
-    # A stream that is silent is opened anew, and nobody waits long before another try.
+    waits: dict[str, Any] = Limits.__init__.__kwdefaults__
+    waits.update(limits)
     remote_children.IDLE_S = 1.5
     remote_children.ENQUEUE_PAUSE_S = (0.05, 0.4)
     remote_children.WATCH_PAUSE_S = (0.05, 0.4)
@@ -39,6 +42,8 @@ def go_through_a_proxy(home: str) -> None:
 
 if FOLDER and "CHAOS_HOME" in os.environ:
     go_through_a_proxy(os.environ["CHAOS_HOME"])
+if FOLDER and "CHAOS_LIMITS" in os.environ:
+    be_quick(json.loads(os.environ["CHAOS_LIMITS"]))
 
 env = flyte.TaskEnvironment("chaos")
 
