@@ -8,6 +8,8 @@ from typing import Any
 from flyte._core.command import DEFAULT_RESOLVER
 from flyte.errors import DeploymentError, RuntimeSystemError
 
+_PACKAGE = Path(__file__).resolve().parents[1]
+
 
 def loader_of(task: Any, root_dir: Path | None) -> tuple[str, tuple[str, ...]]:
     """Import path of the resolver that finds ``task`` in a container, and the arguments that it finds it by.
@@ -53,7 +55,9 @@ def _module_name(task: Any, root_dir: Path) -> str:
                     "rename the file or folder"
                 )
             return ".".join(parts)
-        if "site-packages" in path.parts and isinstance(module, str) and module != "__main__":
+        # Of this package too, the image has its own, wherever this one is installed from.
+        installed = "site-packages" in path.parts or path.is_relative_to(_PACKAGE)
+        if installed and isinstance(module, str) and module != "__main__":
             return module  # an installed package, which the image has as well
         raise DeploymentError(
             f"task {task.name!r} is in {source}, which is not under root_dir {str(root_dir)!r} and would not travel; "

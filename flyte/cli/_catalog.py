@@ -85,9 +85,16 @@ def _facts(ctx: "Context", document: dict[str, Any]) -> None:
     facts = [
         (name.removesuffix("_at").replace("_", " "), _fact(name, value))
         for name, value in document.items()
-        if value not in (None, "", [], {})
+        if value not in (None, "", [], {}) and not (name == "url" and _is_devbox())
     ]
     print_facts(facts)
+
+
+def _is_devbox() -> bool:
+    """Whether it is the control plane of this machine, which has no pages that an address would lead to."""
+    from flyte.remote._plane import find_plane
+
+    return find_plane().is_devbox
 
 
 def _fact(name: str, value: Any) -> str:

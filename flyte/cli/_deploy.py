@@ -68,6 +68,7 @@ def _deploy(
     from flyte._core.loop import run_blocking
     from flyte._package.includes import style_of
     from flyte._verbs.deploy import deploy_away
+    from flyte.remote._plane import find_plane
 
     from ._away import connect_away
     from ._connect import reached
@@ -85,8 +86,10 @@ def _deploy(
     if wants_json(ctx):
         print(json_text({"deployed": [one.document() for one in made]}), flush=True)
         return
+    with_pages = not find_plane().is_devbox
     for one in {task.name: task for deployment in made for task in deployment.tasks}.values():
-        print(f"{one.name}  {one.version}  {'deployed' if one.is_new else 'was there already'}  {one.url}")
+        said = "deployed" if one.is_new else "was there already"
+        print(f"{one.name}  {one.version}  {said}{f'  {one.url}' if with_pages else ''}")
 
 
 def command() -> "Command":

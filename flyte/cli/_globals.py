@@ -11,8 +11,8 @@ from ._options import (
     OUTPUT_FORMATS,
     one_of,
     read_auth_type,
+    read_file,
     read_words,
-    refuse,
 )
 
 
@@ -59,11 +59,7 @@ def flyte(
         help="What builds images; a run in this process needs none.",
     ),
     config: str = typer.Option(
-        None,
-        "--config",
-        "-c",
-        hidden=True,
-        callback=refuse("give what the file says as options: --org, and --project and --domain after 'run'"),
+        None, "--config", "-c", metavar="FILE", callback=read_file, help="The configuration, in place of those found."
     ),
 ) -> None:
     """Run workflows written in plain Python."""

@@ -40,7 +40,7 @@ class RunOptions:
     live: bool
 
 
-def _options(ctx: "Context") -> RunOptions:
+def options_of(ctx: "Context") -> RunOptions:
     params, general = ctx.params, ctx.find_root().params
     env_vars = dict(pair.split("=", 1) for pair in params.get("env") or ())
     context = {
@@ -112,14 +112,14 @@ def target(ctx: "Context") -> Target:
 def load(ctx: "Context") -> "dict[str, TaskTemplate[Any, Any, Any]]":
     """The tasks of the user's module, which is imported."""
     found = target(ctx)
-    _configure(_options(ctx))
+    _configure(options_of(ctx))
     _end_of_start_up()
     try:
         return found.tasks()
     except NotFound as error:
         ctx.fail(str(error))
     except LoadFailed as error:
-        _report_load_failure(found, error.__cause__ or error, _options(ctx))
+        _report_load_failure(found, error.__cause__ or error, options_of(ctx))
         raise typer.Exit(1) from None
 
 
@@ -138,6 +138,10 @@ def _configure(options: RunOptions) -> None:
 
 def command_of(ctx: "Context", name: str) -> "Command":
     """The command of the task called ``name``; imports the user's module."""
+    if target(ctx).is_deployed:
+        from ._deployed import command_of_deployed
+
+        return command_of_deployed(ctx, name)
     load(ctx)
     try:
         task = target(ctx).task(name)
@@ -148,6 +152,11 @@ def command_of(ctx: "Context", name: str) -> "Command":
 
 def list_tasks(ctx: "Context") -> None:
     """Write the module's tasks, one a line, and how to run one."""
+    if target(ctx).is_deployed:
+        from ._deployed import list_deployed
+
+        list_deployed(ctx)
+        return
     tasks = load(ctx)
     given = ctx.params["target"]
     if not tasks:
@@ -186,9 +195,9 @@ def start(ctx: "Context", task: "TaskTemplate[Any, Any, Any]", given: dict[str, 
     from ._progress import progress
     from ._render import failure_document, print_json, print_outputs, run_document, traceback_text
 
-    options = _options(ctx)
+    options = options_of(ctx)
     if goes_away(ctx):
-        start_away(ctx, task, given, {**options.context, **_away_options(ctx)})
+        start_away(ctx, task, given, {**options.context, **away_options(ctx)})
         return
     name = options.context["name"] or random_run_name()
     began = time.monotonic()
@@ -216,7 +225,7 @@ def start(ctx: "Context", task: "TaskTemplate[Any, Any, Any]", given: dict[str, 
         _say_where_hello_is(target(ctx))
 
 
-def _away_options(ctx: "Context") -> dict[str, Any]:
+def away_options(ctx: "Context") -> dict[str, Any]:
     """The options that only a control plane can act on."""
     params = ctx.params
     labels = dict(pair.split("=", 1) for pair in params.get("label") or ())

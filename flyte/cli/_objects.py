@@ -16,6 +16,7 @@ from ._tables import (
     duration,
     moment,
     new_app,
+    point_to_devbox,
     print_facts,
     short,
     single,
@@ -134,6 +135,7 @@ def get_run(
         if not runs:
             chosen = any(was_given(ctx, option) for option in choosing)
             print(f"no run is remembered {'that fits' if chosen else 'yet'}", file=sys.stderr)
+            point_to_devbox()
             return
         print_runs(runs)
         if given and len(runs) == given:

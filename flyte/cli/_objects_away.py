@@ -52,7 +52,7 @@ def get_run_away(ctx: "Context", name: str | None, filters: dict[str, Any]) -> N
             if wants_json(ctx):
                 print(json_text({**run_document(run), "actions": counts}), flush=True)
             else:
-                _show(run, counts)
+                _show(run, counts, source.plane.is_devbox)
             return
         runs = run_blocking(lambda: _listed(source, filters))
         if wants_json(ctx):
@@ -96,7 +96,7 @@ async def _counted(source: "PlaneHistory", name: str) -> "tuple[RunEntry, dict[s
     return run, dict(Counter(action.phase for action in await source.actions(run)))
 
 
-def _show(run: "RunEntry", counts: dict[str, int]) -> None:
+def _show(run: "RunEntry", counts: dict[str, int], is_devbox: bool) -> None:
     facts = [
         ("run", run.name),
         ("task", run.task),
@@ -105,8 +105,9 @@ def _show(run: "RunEntry", counts: dict[str, int]) -> None:
         ("duration", duration(run.started_at, run.ended_at, time.time())),
         ("actions", ", ".join(f"{count} {phase}" for phase, count in sorted(counts.items())) or "none"),
         ("project", f"{run.project}, domain {run.domain}"),
-        ("url", run.base_dir),
     ]
+    if not is_devbox:  # which has no pages
+        facts.append(("url", run.base_dir))
     if run.recovered_name is not None:
         facts.append(("made from", run.recovered_name))
     if run.fault is not None:

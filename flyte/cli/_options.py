@@ -95,6 +95,15 @@ def read_folder(value: str | None) -> str | None:
     return os.path.abspath(value)
 
 
+def read_file(value: str | None) -> str | None:
+    """A file that exists; its absolute path."""
+    if value is None:
+        return None
+    if not os.path.isfile(value):
+        raise typer.BadParameter(f"{value!r} is {'not a file' if os.path.exists(value) else 'no file that exists'}")
+    return os.path.abspath(value)
+
+
 def read_limit(value: str | None) -> int | None:
     """A whole number from 0 on."""
     if value is None:

@@ -46,7 +46,8 @@ def start_devbox(
     if wants_json(ctx):
         _print_json(found)
         return
-    print(f"the devbox {'listens' if started else 'runs already'} on {found.endpoint}")
+    print(f"the devbox {'listens' if started else 'runs already'} on {found.endpoint}", flush=True)
+    print("to run something there: flyte run --remote hello", file=sys.stderr)
 
 
 def stop_devbox(ctx: typer.Context) -> None:

@@ -25,7 +25,8 @@ def sending(shown: bool = True) -> Iterator[Callable[[int, int], None] | None]:
         if now - began < _APPEARS_AFTER_S or (now - drawn < _REDRAWN_EVERY_S and not done):
             return
         drawn = now
-        line = f"sending code: {sent_bytes / 1e6:.1f} of {all_bytes / 1e6:.1f} MB"
+        unit, name = (1e6, "MB") if all_bytes >= 1e6 else (1e3, "kB")
+        line = f"sending code: {sent_bytes / unit:.1f} of {all_bytes / unit:.1f} {name}"
         if sys.stderr.isatty():
             print(f"\r{line}", end="", file=sys.stderr, flush=True)
             is_open = True

@@ -119,7 +119,7 @@ def _load(ctx: typer.Context) -> "ModuleType":
     from ._target import LoadFailed, NotFound
 
     found = _launch.target(ctx)
-    options = _launch._options(ctx)
+    options = _launch.options_of(ctx)
     _launch._configure(options)
     _launch._end_of_start_up()
     try:

@@ -58,7 +58,17 @@ def told(ctx: "Context") -> Iterator[None]:
             print(json_text({"error": {"type": kind, "code": kind, "kind": "user", "message": str(error)}}), flush=True)
         else:
             write_error(str(error))
+            if isinstance(error, NotRemembered) and "local" in ctx.params:
+                point_to_devbox()
         raise typer.Exit(1) from None
+
+
+def point_to_devbox() -> None:
+    """Where nothing was found on this machine, say that its devbox may have it, if it runs."""
+    from flyte.devbox._lifecycle import standing
+
+    if standing().running:
+        print("the devbox is another place to look: add --remote", file=sys.stderr)
 
 
 def without_reader() -> typer.Exit:

@@ -20,7 +20,9 @@ HELLO = "hello"
 """Name of the built-in example."""
 _HELLO_MODULE = "flyte._examples.hello"
 HELLO_TASK = "main"
-NOT_HERE = ("deployed-task", "python-script")
+DEPLOYED = "deployed-task"
+"""In place of a file: the task is one that was deployed to a control plane."""
+NOT_HERE = ("python-script",)
 """What the published command takes in place of a file, and this version does not."""
 
 
@@ -55,9 +57,14 @@ class Target:
         """Whether this is the built-in example."""
         return self.module == _HELLO_MODULE
 
+    @property
+    def is_deployed(self) -> bool:
+        """Whether no file is meant, but what was deployed."""
+        return not self.module
+
     def source(self) -> str | None:
         """The file of the module, without importing it; None if that cannot be known."""
-        if self.path is not None:
+        if self.path is not None or self.is_deployed:
             return self.path
         base = os.path.join(self.folder, *self.module.split("."))
         return next((p for p in (f"{base}.py", os.path.join(base, "__init__.py")) if os.path.isfile(p)), None)
@@ -133,6 +140,8 @@ def target_of(given: str, root: str | None = None) -> Target:
         raise NotFound(
             f"'flyte run {given}' is not available in this version of flyte, which runs tasks in this process"
         )
+    if given == DEPLOYED:
+        return Target(given, "", None, "")
     here = root or os.getcwd()
     if given == HELLO and not any(os.path.exists(os.path.join(here, name)) for name in ("hello.py", "hello")):
         path = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "_examples", "hello.py")

@@ -106,3 +106,63 @@ def test_a_run_is_run_again(flyte_away: Shell) -> None:
     missing = flyte_away("rerun", "--remote", "no-such-run")
     assert missing.returncode == 1
     assert "there is no run 'no-such-run'" in missing.stderr
+
+
+def test_a_deployed_task_is_run_by_its_name(flyte_away: Shell) -> None:
+    assert flyte_away("deploy", "tea.py", "--version", "of-name").returncode == 0
+    done = flyte_away("run", "--follow", "deployed-task", "tea.brew", "--cups", "6", "--kind", "black")
+    assert (done.returncode, done.stdout) == (0, "6 black\n"), done.stderr
+    one = flyte_away("run", "--follow", "--name", "of-a-version", "deployed-task", "tea.brew:of-name", "--cups", "1")
+    assert (one.returncode, one.stdout) == (0, "1 green\n"), one.stderr
+    listed = flyte_away("run", "deployed-task")
+    assert "tea.brew" in listed.stdout.split()
+    assert "flyte run deployed-task door.lock ..." in listed.stderr
+    for name, words in (
+        ("tea.nope", "no task 'tea.nope' is deployed in project 'flytesnacks'"),
+        ("tea.brew:v0", "no task 'tea.brew' of version 'v0' is deployed"),
+    ):
+        missing = flyte_away("run", "deployed-task", name, "--cups", "1")
+        assert missing.returncode == 1 and words in missing.stderr
+    wrong = flyte_away("run", "deployed-task", "tea.brew", "--cups", "many")
+    assert wrong.returncode == 2 and "--cups" in wrong.stderr
+
+
+def test_a_file_of_configuration_makes_remote_the_default(flyte_away: Shell, tmp_path: Path) -> None:
+    endpoint = json.loads((flyte_away.home / "devbox" / "endpoint.json").read_text())["endpoint"]
+    file = tmp_path / "there.yaml"
+    file.write_text(f"admin:\n  endpoint: {endpoint}\n  insecure: true\ntask:\n  domain: staging\n")
+    done = flyte_away("--config", str(file), "run", "--follow", "--name", "staged", "tea.py", "brew", "--cups", "3")
+    assert (done.returncode, done.stdout) == (0, "3 green\n"), done.stderr
+    shown = json.loads(flyte_away("-c", str(file), "get", "run", "staged", "--output", "json").stdout)
+    assert shown["domain"] == "staging"
+    assert flyte_away("get", "io", "--remote", "staged", "-d", "staging", "-o").stdout == "outputs:\n  o0: '3 green'\n"
+
+
+# What a new user does -------------------------------------------------------------------------------------------------
+
+
+def test_the_way_of_a_new_user(tmp_path: Path) -> None:
+    """The README's: start the devbox, run an example there, look at the run."""
+    flyte_new = Shell(tmp_path, tmp_path / "home")
+    started = flyte_new("start", "devbox")
+    try:
+        assert started.returncode == 0, started.stderr
+        assert started.stdout.startswith("the devbox listens on dns:///127.0.0.1:")
+        assert started.stderr == "to run something there: flyte run --remote hello\n"
+        ran = flyte_new("run", "--remote", "--follow", "hello")
+        assert (ran.returncode, ran.stdout) == (0, "285\n"), ran.stderr
+        assert ran.stderr.splitlines()[-1].endswith(": 11 done")
+        listed = flyte_new("get", "run", "--remote").stdout.splitlines()
+        assert len(listed) == 2 and "hello.main" in listed[1] and "succeeded" in listed[1]
+        here = flyte_new("get", "run")
+        assert here.stderr == "no run is remembered yet\nthe devbox is another place to look: add --remote\n"
+        missing = flyte_new("get", "action", listed[1].split()[0])
+        assert missing.returncode == 1
+        assert missing.stderr.endswith("\nthe devbox is another place to look: add --remote\n")
+        again = flyte_new("start", "devbox")
+        assert "runs already on" in again.stdout
+    finally:
+        stopped = flyte_new("stop", "devbox")
+    assert stopped.stdout == "the devbox is stopped\n", stopped.stderr
+    after = flyte_new("get", "run")
+    assert after.stderr == "no run is remembered yet\n"

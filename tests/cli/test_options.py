@@ -287,12 +287,12 @@ REFUSED = [
     ("run --tracked shop.py pair", f"--tracked {NOT_HERE}"),
     ("run --tracked-strict shop.py pair", f"--tracked-strict {NOT_HERE}"),
     ("run --tui shop.py pair", f"--tui {NOT_HERE}; on a terminal, progress is shown live"),
-    ("run deployed-task env.task", f"'flyte run deployed-task' {NOT_HERE}"),
-    ("run --follow python-script shop.py", f"'flyte run python-script' {NOT_HERE}"),
     (
-        "-c config.yaml run shop.py pair",
-        (f"--config {NOT_HERE}; give what the file says as options: --org, and --project and --domain after 'run'"),
+        "run --local deployed-task env.task",
+        "a deployed task runs on its control plane, not in this process: leave out --local",
     ),
+    ("run --follow python-script shop.py", f"'flyte run python-script' {NOT_HERE}"),
+    ("-c config.yaml run shop.py pair", "Invalid value for '--config' / '-c': 'config.yaml' is no file that exists"),
     (
         "run --copy-style none shop.py pair",
         "--copy-style none copies no code that a version could be made of: give --version too",
