@@ -5,7 +5,7 @@ import os
 import traceback
 from typing import Any
 
-from flyte._core.raised import code_of, kind_of
+from flyte._core.raised import code_of, kind_of, line_of
 
 from .redaction import redact
 
@@ -17,7 +17,7 @@ _EXAMPLES = os.path.join(_OWN, "_examples") + os.sep
 
 
 def fault_document(error: BaseException) -> str:
-    """An error as JSON: ``type``, ``code``, ``kind``, ``message`` and ``traceback``."""
+    """An error as JSON: ``type``, ``code``, ``kind``, ``message``, ``traceback`` and ``raised``."""
     message = str(error)
     text = "".join(_without_own_frames(traceback.TracebackException.from_exception(error, limit=-60)).format())
     if len(text) > _TRACEBACK_CHARACTERS:
@@ -28,6 +28,7 @@ def fault_document(error: BaseException) -> str:
         "kind": kind_of(error, "user"),
         "message": redact(message),
         "traceback": redact(text),
+        "raised": redact(line_of(error)),
     }
     return json.dumps(document, default=str)
 

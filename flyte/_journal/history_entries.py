@@ -19,6 +19,7 @@ class Fault:
     """An error as it was remembered; see :func:`flyte._journal.faults.fault_document`.
 
     :param kind: who must act: ``user``, ``system`` or ``unknown``.
+    :param raised: of which class it is, and with what in it; see :mod:`flyte._core.raised`.
     """
 
     type: str
@@ -26,6 +27,7 @@ class Fault:
     kind: str
     message: str
     traceback: str = ""
+    raised: str = ""
 
     @classmethod
     def of(cls, document: str | None) -> "Fault | None":
@@ -34,7 +36,7 @@ class Fault:
             return None
         try:
             said = json.loads(document)
-            return cls(*(str(said.get(key, "")) for key in ("type", "code", "kind", "message", "traceback")))
+            return cls(*(str(said.get(key, "")) for key in ("type", "code", "kind", "message", "traceback", "raised")))
         except (ValueError, AttributeError):
             return cls("Unknown", "Unknown", "unknown", document)
 

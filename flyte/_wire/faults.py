@@ -101,11 +101,13 @@ class Told:
 
     :param message: what was raised says; None if there is only an empty text.
     :param frames: its traceback.
-    :param raised: of which class it is, if that is told.
+    :param line: of which class it is and with what in it, as text; empty if that is not told.
+    :param raised: the same, read.
     """
 
     message: str | None
     frames: str
+    line: str
     raised: Raised | None
 
 
@@ -113,12 +115,12 @@ def told(text: str) -> Told:
     """The parts of a failure's message."""
     message, found, frames = text.rpartition(TRACEBACK)
     if not found:
-        return Told(text or None, "", None)
+        return Told(text or None, "", "", None)
     above, _, last = frames.rpartition("\n")
     raised = read_line(last)
     if raised is not None:
         frames = above
-    return Told(message, frames.rstrip("\n"), raised)
+    return Told(message, frames.rstrip("\n"), last if raised is not None else "", raised)
 
 
 def execution_error_from(document: ErrorDocument) -> ExecutionError:

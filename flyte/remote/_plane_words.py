@@ -79,4 +79,4 @@ def fault_of(info: Any) -> Fault:
         if issubclass(own, Exception) if isinstance(own, type) else made.kind == "user":
             name = made.code
     frames = f"{TRACEBACK.lstrip()}{parts.frames}" if parts.frames else ""
-    return Fault(name, code_of(made), kind_of(made, "user"), str(made), frames)
+    return Fault(name, code_of(made), kind_of(made, "user"), str(made), frames, parts.line)

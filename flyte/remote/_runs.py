@@ -11,6 +11,7 @@ import flyte.errors as errors
 from flyte._core.identity import ROOT_ACTION, ActionID, ActionPhase
 from flyte._core.interface import NativeInterface
 from flyte._core.loop import run_blocking
+from flyte._core.raised import error_made_from, read_line
 from flyte._journal.history_entries import FAILED, ActionEntry, Fault, RunEntry
 from flyte.errors import ActionAbortedError, ActionNotFoundError, BaseRuntimeError, RuntimeUserError
 from flyte.syncify import syncify
@@ -315,7 +316,8 @@ class Run(_SeenRun):
         """Raise the run's failure as a parent task would have seen it; nothing if the run succeeded.
 
         :raises flyte.errors.RuntimeUserError: ``RunNotDoneError``: it has not ended; call :meth:`wait` first. Else
-            the failure, as the class of :mod:`flyte.errors` or the built-in class that it had.
+            the failure, of the class that it had, if that is of :mod:`flyte.errors`, built in, or in a module
+            that this process has imported.
         :raises flyte.errors.ActionAbortedError: it was aborted, or its process died.
         """
         await self._look_again()
@@ -369,6 +371,12 @@ def error_of(run: RunEntry) -> BaseException:
     fault = run.fault or Fault("Unknown", "Unknown", "unknown", f"run {run.name!r} ended as {run.phase}")
     if run.phase == ActionPhase.ABORTED.value:
         return ActionAbortedError(f"run {run.name!r} was aborted: {fault.message or fault.type}")
+    raised = read_line(fault.raised)
+    if raised is not None:
+        kind = fault.kind if fault.kind in ("user", "system") else "unknown"
+        told = error_made_from(raised, fault.message, code=fault.code, kind=cast(errors.ErrorKind, kind))
+        if told is not None:
+            return told
     made = _of_the_tree(getattr(errors, fault.type, None), fault)
     if made is not None:
         return made

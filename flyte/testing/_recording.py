@@ -12,6 +12,7 @@ from typing import Any, Literal
 import flyte.errors as errors
 from flyte._control.recovery import Found, _version_now
 from flyte._core.environ import environment
+from flyte._core.raised import error_made_from, read_line
 from flyte._journal import values
 from flyte._journal.history import History, NotRemembered
 from flyte._journal.history_entries import Fault, RunEntry
@@ -196,6 +197,12 @@ def error_of(failure: RecordedFailure, scope: dict[str, Any]) -> BaseException:
     :param scope: names that the caller's code knows.
     """
     fault = failure.fault
+    raised = read_line(fault.raised)
+    if raised is not None:
+        kind: Any = fault.kind
+        told = error_made_from(raised, fault.message, code=fault.code, kind=kind, known=[scope])
+        if told is not None:
+            return told
     for place in (vars(errors), scope, vars(builtins), *(vars(m) for m in (sys.modules.get("__main__"),) if m)):
         found = place.get(fault.type)
         if not (isinstance(found, type) and issubclass(found, Exception)):
@@ -206,7 +213,7 @@ def error_of(failure: RecordedFailure, scope: dict[str, Any]) -> BaseException:
             continue
         error.args = (fault.message,)
         if isinstance(error, errors.BaseRuntimeError):
-            kind: Any = fault.kind
+            kind = fault.kind
             error.code, error.kind, error.worker = fault.code, kind, None
         return errors.user_error_from(error)
     return errors.RuntimeUserError(fault.code, fault.message)
