@@ -233,10 +233,7 @@ async def run_attempt(
     context.calls.closed = True
     try:
         if left := context.calls.running():
-            # The same words as the devbox has for it.
-            cancelled = isinstance(failure, asyncio.CancelledError)
-            reason = str(failure) or CALLER_CANCELLED if cancelled else parent_ended_text(context.name)
-            await stop(left, reason=reason)
+            await stop(left, reason=reason_of(failure, context))
         raise failure_of(failure, plan, context)
     finally:
         del failure  # an exception and the frame that holds it would keep each other alive
@@ -306,6 +303,13 @@ def check_inline(task: Any, inputs: Any) -> None:
 
 
 # Failures -----------------------------------------------------------------------------------------------------------
+
+
+def reason_of(failure: BaseException, context: TaskContext) -> str:
+    """Why the calls end that an action has left running when it failed; the devbox has the same words."""
+    if isinstance(failure, asyncio.CancelledError):
+        return str(failure) or CALLER_CANCELLED
+    return parent_ended_text(context.name)
 
 
 def failure_of(error: BaseException, plan: Plan, context: TaskContext) -> BaseException:

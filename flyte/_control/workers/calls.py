@@ -185,12 +185,15 @@ class Attempt:
         value = await wait()
         return await dump_values([(VALUE, codec_for(condition.data_type))], [value])
 
-    def stop_call(self, call: int) -> None:
-        """The body no longer wants the result of a call; it is cancelled once, so that it can clean up in peace."""
+    def stop_call(self, call: int, reason: str = "") -> None:
+        """The body no longer wants the result of a call; it is cancelled once, so that it can clean up in peace.
+
+        :param reason: what its CancelledError says.
+        """
         running = self.calls.get(call)
         if running is not None and call not in self._stopped:
             self._stopped.add(call)
-            running.cancel()
+            running.cancel(reason or None)
 
     async def _call(self, address: Address, data: bytes) -> bytes:
         task = self.book.find(address)

@@ -11,7 +11,8 @@ import traceback
 from typing import Any
 
 from flyte._control.attempt import without_own_frames
-from flyte.errors import BaseRuntimeError, RuntimeUserError
+from flyte._core.raised import code_of, error_made_from, line_of, read_line
+from flyte.errors import RuntimeUserError
 
 _LINKS = 8
 """So many causes of a failure are brought along."""
@@ -33,8 +34,7 @@ def dump_failure(error: BaseException, where: str) -> Failure:
         name = "cause" if link.__cause__ is not None else "context"
         links.append((name, link))
         link = link.__cause__ if link.__cause__ is not None else None if link.__suppress_context__ else link.__context__
-    code = getattr(error, "code", None) if isinstance(error, BaseRuntimeError) else None
-    plain = (str(code or type(error).__name__), str(error), [str(n) for n in getattr(error, "__notes__", ())])
+    plain = (code_of(error), str(error), [str(n) for n in getattr(error, "__notes__", ())], line_of(error))
     return (plain, [(name, _dumped(each), _inner_state(each)) for name, each in links])
 
 
@@ -71,7 +71,7 @@ def _dumped(error: BaseException) -> list[bytes]:
 
 def load_failure(failure: Failure) -> BaseException:
     """The error that :func:`dump_failure` was given; a :class:`RuntimeUserError` of its words where it cannot be."""
-    (code, text, notes), links = failure
+    (code, text, notes, line), links = failure
     first: BaseException | None = None
     above: BaseException | None = None
     name = ""
@@ -83,9 +83,10 @@ def load_failure(failure: Failure) -> BaseException:
             except (AttributeError, TypeError):  # read-only
                 continue
         if link is None and first is None:
-            link = RuntimeUserError(code, text)
+            link = _told(line, code, text)
             for note in notes:
-                link.add_note(note)
+                if note not in getattr(link, "__notes__", ()):
+                    link.add_note(note)
         if link is None:
             break
         if above is None:
@@ -97,6 +98,13 @@ def load_failure(failure: Failure) -> BaseException:
         above, name = link, link_name
     assert first is not None
     return first
+
+
+def _told(line: str, code: str, text: str) -> BaseException:
+    """An error that no pickle brings, as from a control plane: one that is not made of its ``args``, say."""
+    raised = read_line(line)
+    made = error_made_from(raised, text, code=code, kind="user") if raised is not None else None
+    return made if made is not None else RuntimeUserError(code, text)
 
 
 def _loaded(pickles: list[bytes]) -> BaseException | None:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flyte._control.attempt import GRACE_S, Plan, _hand_over, failure_of, stop
+from flyte._control.attempt import GRACE_S, Plan, _hand_over, failure_of, reason_of, stop
 from flyte._core.clock import Clock
 from flyte._core.context import Execution, TaskContext
 from flyte._core.log import logger
@@ -167,7 +167,7 @@ class WorkerPool:
         context.calls.closed = True
         try:
             if left := context.calls.running():
-                await stop(left)
+                await stop(left, reason=reason_of(failure, context))
             raise failure_of(failure, plan, context)
         finally:
             del failure
@@ -378,7 +378,7 @@ class WorkerPool:
         elif kind == "wait":
             attempt.start_wait(*rest[1:])
         elif kind == "uncall":
-            attempt.stop_call(rest[1])
+            attempt.stop_call(*rest[1:])
         elif kind == "resume":
             attempt.wake()
         elif kind == "soft":

@@ -58,7 +58,7 @@ class Attempt(Protocol):
         """Its body waits for a condition."""
         ...
 
-    def stop_call(self, call: int) -> None:
+    def stop_call(self, call: int, reason: str = "") -> None:
         """Its body no longer wants the result of a call."""
         ...
 

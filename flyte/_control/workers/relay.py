@@ -82,9 +82,9 @@ class Body:
         self.waits += 1
         try:
             return await asyncio.shield(future)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             if not self.ended and not future.done():
-                self.channel.send("uncall", self.number, number)
+                self.channel.send("uncall", self.number, number, str(cancelled))
                 # As in one process: who cancels a call goes on when that has cleaned up.
                 await asyncio.wait({future}, timeout=GRACE_S)
             raise
