@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from flyteidl2.common.identifier_pb2 import ActionIdentifier
@@ -165,7 +166,7 @@ class PlaneEntries:
             project=root.project,
             domain=root.domain,
             base_dir=self.plane.run_url(root),
-            error=json.dumps(fault.document()) if fault is not None else None,
+            error=json.dumps(asdict(fault)) if fault is not None else None,
             recovered_name=recovered or None,
         )
 
@@ -226,7 +227,7 @@ class PlaneEntries:
                     max(0, one.attempt - 1),
                     seconds_of(one.start_time),
                     seconds_of(one.end_time) if one.HasField("end_time") else None,
-                    json.dumps(fault.document()) if fault is not None else None,
+                    json.dumps(asdict(fault)) if fault is not None else None,
                 )
             )
         return sorted(found, key=lambda entry: entry.number)
@@ -265,7 +266,7 @@ class PlaneEntries:
             cache=CACHE_WORDS.get(status.cache_status),
             source=None,
             waiting=json.dumps({"for": "an answer", "since": began}) if phase is ActionPhase.PAUSED else None,
-            error=json.dumps(fault.document()) if fault is not None else None,
+            error=json.dumps(asdict(fault)) if fault is not None else None,
         )
 
     async def cluster(self, operation: int, action: ActionID) -> Client:

@@ -234,6 +234,13 @@ def test_a_failed_run_raises_what_its_caller_would_have_seen():
     assert isinstance(caught.value, flyte.errors.RuntimeUserError) and caught.value.code == "KeyError"
 
 
+class Sold(Exception):
+    """With a constructor of its own."""
+
+    def __init__(self, item, left):
+        super().__init__(f"{left} of {item}")
+
+
 @pytest.mark.parametrize(
     ("error", "classes"),
     [
@@ -242,12 +249,13 @@ def test_a_failed_run_raises_what_its_caller_would_have_seen():
         (flyte.errors.OOMError("o", "m"), {"OOMError"}),
         (flyte.errors.RuntimeSystemError("Code", "s"), {"RuntimeSystemError"}),
         (flyte.errors.MaxRuntimeExceededError("m"), {"MaxRuntimeExceededError", "TaskTimeoutError"}),
-        (UnicodeDecodeError("utf-8", b"x", 0, 1, "why"), {"RuntimeUserError"}),
+        (UnicodeDecodeError("utf-8", b"x", 0, 1, "why"), {"UnicodeDecodeError", "RuntimeUserError"}),
+        (Sold("tea", 2), {"Sold", "RuntimeUserError"}),
         (type("MyOwn", (Exception,), {})("mine"), {"RuntimeUserError"}),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_the_class_of_a_failure_is_that_of_the_tree_or_built_in(error, classes):
+def test_the_class_of_a_failure_is_that_of_the_tree_or_built_in_or_imported(error, classes):
     @env.task
     async def raises() -> None:
         raise error

@@ -91,9 +91,18 @@ def test_a_failure_has_its_class_and_the_users_traceback():
     assert run.outputs() == ()
 
 
-def test_a_failure_of_a_class_of_the_users_own_says_its_name():
+def test_a_failure_of_a_class_of_the_users_own_is_of_that_class():
     run: Any = away().run(shop.fail_own, "no tea")
     run.wait()
+    with pytest.raises(shop.OutOfStockError, match="no tea") as caught:
+        run.raise_for_status()
+    assert caught.value.code == "OutOfStockError" and isinstance(caught.value, RuntimeUserError)
+
+
+def test_a_failure_of_a_class_that_is_not_here_says_its_name(monkeypatch):
+    run: Any = away().run(shop.fail_own, "no tea")
+    run.wait()
+    monkeypatch.delattr(shop, "OutOfStockError")
     with pytest.raises(RuntimeUserError, match="OutOfStockError: no tea") as caught:
         run.raise_for_status()
     assert caught.value.code == "OutOfStockError"

@@ -46,6 +46,12 @@ def test_a_parent_that_was_killed_makes_nothing_twice(away, tmp_path):
     assert first == second
 
 
+def test_a_parent_that_is_told_to_end_leaves_its_children(away, tmp_path):
+    """As when its machine is taken away: the next attempt finds the child that still runs."""
+    assert finished(away.run("is_told_to_end", str(tmp_path))) == 7
+    assert marks(tmp_path) == {"takes_long": 1}
+
+
 def test_steps_of_a_sync_parent(away, tmp_path):
     assert finished(away.run("sync_parent", str(tmp_path))) == "[1, 1] [2, 2] [0, 1]"
     assert (tmp_path / "died").exists()

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from pathlib import Path
 
 import flyte
@@ -65,6 +66,28 @@ async def refuses(folder: str) -> int:
 async def stumbles(folder: str) -> int:
     mark(folder, "stumbles")
     raise ValueError("once more")
+
+
+@env.task
+async def takes_long(folder: str) -> int:
+    mark(folder, "takes_long")
+    (Path(folder) / "waits").touch()
+    until = time.monotonic() + 30
+    while not (Path(folder) / "again").exists() and time.monotonic() < until:
+        await asyncio.sleep(0.05)
+    return 7
+
+
+@env.task(retries=1)
+async def is_told_to_end(folder: str) -> int:
+    if flyte.ctx().attempt_number > 0:
+        (Path(folder) / "again").touch()
+        return await takes_long(folder)
+    call = asyncio.create_task(takes_long(folder))
+    while not (Path(folder) / "waits").exists():
+        await asyncio.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return await call
 
 
 @env.task(retries=0)
