@@ -148,9 +148,11 @@ class SentCall(StepCall):
                 for message in steps.wait(family.snapshot()):
                     family.take(message)
             child = family.ledger.child(self.context.name)
-            data = steps.wait(self._fetch(child)) if child.has_ended else None
-            if data is not None:
+            data = steps.wait(self._fetch(child) if child.has_ended else self._left(family.knows))
+            if data is not None and child.has_ended:
                 family.ledger.forget(child.name)
+            elif data is not None:
+                self._send_at_once(ActionPhase.SUCCEEDED, "outputs.pb", data)
         else:
             data = wait_in_thread(self.parent, self._find())
         if data is None:
@@ -196,10 +198,28 @@ class SentCall(StepCall):
         family = self._steps.family_of(self.parent.task_context)
         await family.know()
         child = family.ledger.child(self.context.name)
-        data = await self._fetch(child) if child.has_ended else None
-        if data is not None:
+        data = await (self._fetch(child) if child.has_ended else self._left(family.knows))
+        if data is not None and child.has_ended:
             family.ledger.forget(child.name)
+        elif data is not None:
+            await self._send(ActionPhase.SUCCEEDED, "outputs.pb", data)
         return data
+
+    async def _left(self, heard: bool) -> bytes | None:
+        """What an earlier attempt of the action wrote of the call, where the control plane does not say that it ended.
+
+        It may not have been told, may not repeat steps to whoever asks (wire-protocol section 11.3), or be silent.
+
+        :param heard: whether the control plane has said what it knew.
+        """
+        if heard and self.parent.task_context.attempt_number == 0:
+            return None
+        uri = self._path("outputs.pb")
+        try:
+            return await read(uri) if await exists(uri) else None
+        except OSError as error:
+            self._say_unreadable(error)
+            return None
 
     async def _fetch(self, child: Child) -> bytes | None:
         """The bytes of the result of an earlier call; None if it is to be made again."""

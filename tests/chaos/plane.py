@@ -164,7 +164,14 @@ async def check(
         found["slow"] = min(found["slow"], normal.actions["slow"])
     if found != normal.actions:
         wrong(f"its actions are {dict(found)}, not {dict(normal.actions)}")
-    marks = Counter((folder / "marks").read_text().splitlines()) if (folder / "marks").exists() else Counter()
+    lines = (folder / "marks").read_text().splitlines() if (folder / "marks").exists() else []
+    arrived: set[str] = set()
+    for word, _, label in (line.partition(" ") for line in lines):
+        if word == "seen":
+            arrived.add(label)
+        elif word == "ran" and label in arrived:
+            wrong(f"{label!r} ran again after its caller had seen its result")
+    marks = Counter(line for line in lines if not line.startswith("seen"))
     for action in box.rows(
         "SELECT action.* FROM action JOIN run ON run.id = action.run WHERE run.name = ? ORDER BY action.id", run
     ):

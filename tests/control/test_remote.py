@@ -142,7 +142,7 @@ async def serving(plane, port=0):
 
 
 @contextlib.asynccontextmanager
-async def acting(plane, port, tmp_path):
+async def acting(plane, port, tmp_path, attempt=0):
     """The context of action a0, whose children the plane runs."""
     there = Connection(endpoint=parse_endpoint(f"127.0.0.1:{port}"), insecure=True)
     client = ActionsClient(Client(there, NoCredentials(), retried=False))
@@ -166,7 +166,7 @@ async def acting(plane, port, tmp_path):
         run_base_dir=str(tmp_path / "base"),
     )
     scope = TaskContext(execution, None, "", None)
-    token = current.set(TaskContext(execution, scope, "away.main", "a0"))
+    token = current.set(TaskContext(execution, scope, "away.main", "a0", attempt_number=attempt))
     try:
         yield controller
     finally:

@@ -48,6 +48,13 @@ class Keeper(Plane):
         super().__init__(folder)
         self.steps: list[pb.Action] = []
         self.mute = False
+        self.is_silent = False
+
+    async def WatchForUpdates(self, request, context):
+        while self.is_silent:
+            await asyncio.sleep(0.02)
+        async for message in super().WatchForUpdates(request, context):
+            yield message
 
     async def Enqueue(self, request, context):
         action = request.action
@@ -120,6 +127,23 @@ async def test_a_second_attempt_makes_no_step_again(plane, tmp_path):
             assert await asyncio.to_thread(add_sync, 6) == 7
             assert attempt == 0 or len(controller._families[parent.name].ledger) == 0
     assert len(made) == 5 and len(plane.steps) == 5
+
+
+@pytest.mark.parametrize("way", ["silent", "forgetful"])
+async def test_a_step_that_the_control_plane_does_not_speak_of_is_not_made_again(plane, tmp_path, monkeypatch, way):
+    """It is silent for longer than is waited for, or knows nothing of them."""
+    monkeypatch.setattr(children, "SNAPSHOT_S", 0.3)
+    for attempt in range(2):
+        async with acting(plane, plane.port, tmp_path, attempt):
+            assert [await add(1), add_sync(2), await asyncio.to_thread(add_sync, 3)] == [2, 3, 4]
+            plane.is_silent = False
+        if attempt == 0:
+            plane.is_silent = way == "silent"
+            if way != "silent":
+                plane.children.clear()
+                plane.steps.clear()
+    assert len(made) == 3, made
+    assert len(plane.steps) == 3  # and it is told of them, if it does not know
 
 
 async def test_only_what_failed_for_good_fails_again_unmade(plane, tmp_path):

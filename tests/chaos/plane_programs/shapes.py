@@ -6,12 +6,13 @@ Processes of it are killed, and what they say to their control plane goes throug
 import asyncio
 import json
 import os
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import flyte
 
+T = TypeVar("T")
 FOLDER = os.environ.get("CHAOS_FOLDER", "")
 
 
@@ -38,6 +39,8 @@ def be_quick(limits: dict[str, float]) -> None:
     remote_children.IDLE_S = 1.5
     remote_children.ENQUEUE_PAUSE_S = (0.05, 0.4)
     remote_children.WATCH_PAUSE_S = (0.05, 0.4)
+    # As patient in all as what ships, which pauses longer.
+    remote_children.ENQUEUE_TRIES = remote_children.WATCH_TRIES = 2000
 
 
 if FOLDER and "CHAOS_HOME" in os.environ:
@@ -95,7 +98,21 @@ async def slow(label: str = "slow") -> None:
 
 @flyte.trace
 async def step(label: str, n: int) -> int:
+    mark(f"ran {label}")
     return n + 10
+
+
+@flyte.trace
+def step_sync(label: str, n: int) -> int:
+    mark(f"ran {label}")
+    return n + 20
+
+
+async def seen(label: str, call: Awaitable[T]) -> T:
+    """Await a call, and note that its result has arrived: from then on it never runs again."""
+    result = await call
+    mark(f"seen {label}")
+    return result
 
 
 async def give_up(call: Coroutine[Any, Any, None], after: str) -> None:
@@ -114,14 +131,14 @@ async def give_up(call: Coroutine[Any, Any, None], after: str) -> None:
 @env.task
 async def gathered(n: int = 4) -> list[int]:
     print("gathered", n)
-    return list(await asyncio.gather(*(work(f"g{i}", i) for i in range(n))))
+    return list(await asyncio.gather(*(seen(f"g{i}", work(f"g{i}", i)) for i in range(n))))
 
 
 @env.task
 async def chain(n: int = 4) -> int:
     value = 1
     for i in range(n):
-        value = await work(f"c{i}", value % 5)
+        value = await seen(f"c{i}", work(f"c{i}", value % 5))
     return value
 
 
@@ -134,7 +151,9 @@ async def nested(n: int = 2) -> int:
 async def traced(n: int = 3) -> int:
     total = 0
     for i in range(n):
-        total += await step(f"t{i}", i) + await work(f"w{i}", i)
+        total += await seen(f"t{i}", step(f"t{i}", i)) + step_sync(f"s{i}", i)
+        mark(f"seen s{i}")
+        total += await seen(f"w{i}", work(f"w{i}", i))
     return total
 
 
@@ -143,7 +162,7 @@ async def mixed(n: int = 2) -> list[int]:
     with flyte.group("first"):
         first = await asyncio.gather(flaky("f0", n), kept(FOLDER, n), kept(FOLDER, n), work_sync.aio("s0", n))
     await give_up(slow("gave up"), "began gave up")
-    return [*first, await step("t", n), await kept(FOLDER, n)]
+    return [*first, await seen("t", step("t", n)), await kept(FOLDER, n)]
 
 
 @env.task
@@ -160,7 +179,7 @@ async def meets(n: int) -> int:
 
 @env.task
 async def asks(n: int = 1) -> int:
-    first = await work("before", n)
+    first = await seen("before", work("before", n))
     answer = await (await flyte.new_condition.aio("go", "Go on?", data_type=int)).wait.aio()
     return first + answer + await work("after", answer)
 
