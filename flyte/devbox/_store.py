@@ -17,7 +17,7 @@ from ._schema import migrate
 Statement = tuple[str, Sequence[Any]]
 _Write = tuple[Sequence[Statement], "asyncio.Future[None]", asyncio.AbstractEventLoop]
 _GROUP = 500
-"""How many writes share one commit at most."""
+"""After how many writes a commit takes no more of them."""
 
 
 class Store:
@@ -36,7 +36,8 @@ class Store:
         migrate(writer, str(path))
         self._reader = self._connect(check_same_thread=True)
         self._reader.row_factory = sqlite3.Row
-        self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[list[_Write] | None] = queue.SimpleQueue()
+        self._batch: list[_Write] = []
         self._closed = False
         self._thread = threading.Thread(target=self._write_all, args=(writer,), name="flyte-devbox-store", daemon=True)
         self._thread.start()
@@ -55,15 +56,23 @@ class Store:
     def submit(self, statements: Sequence[Statement]) -> "asyncio.Future[None]":
         """Write ``statements`` together; the future is done when they are committed. Writes keep their order.
 
-        Called on an event loop, which is told once for each group of writes.
+        Called on the event loop of the thread that made the store, which is told once for each group of writes. All
+        that one turn of the loop submits is handed over together: the two threads wake each other less often.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         if self._closed:
             done.set_exception(RuntimeError("the devbox is stopping"))
         else:
-            self._waiting.put((statements, done, loop))
+            if not self._batch:
+                loop.call_soon(self._hand_over)
+            self._batch.append((statements, done, loop))
         return done
+
+    def _hand_over(self) -> None:
+        batch, self._batch = self._batch, []
+        if batch:
+            self._waiting.put(batch)
 
     async def write(self, *statements: Statement) -> None:
         """Write ``statements`` together, and wait until they are committed, and with them all that came before.
@@ -78,14 +87,17 @@ class Store:
     def _write_all(self, connection: sqlite3.Connection) -> None:
         ended = False
         while not ended:
-            group = [self._waiting.get()]
-            while len(group) < _GROUP:
+            writes: list[_Write] = []
+            batch = self._waiting.get()
+            while batch is not None:
+                writes += batch
+                if len(writes) >= _GROUP:
+                    break
                 try:
-                    group.append(self._waiting.get_nowait())
+                    batch = self._waiting.get_nowait()
                 except queue.Empty:
                     break
-            ended = None in group
-            writes = [one for one in group if one is not None]
+            ended = batch is None
             if writes:
                 failed = _commit(connection, [statements for statements, _, _ in writes])
                 _tell(writes, failed)
@@ -119,6 +131,7 @@ class Store:
         """Write what is waiting, and close."""
         if not self._closed:
             self._closed = True
+            self._hand_over()
             self._waiting.put(None)
             self._thread.join(timeout=30)
             self._reader.close()

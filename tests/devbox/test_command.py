@@ -41,3 +41,18 @@ def test_a_devbox_that_cannot_start_is_an_error(flyte, tmp_path):
     (tmp_path / "devbox").mkdir()
     (tmp_path / "devbox" / "devbox.db").write_bytes(b"no database" * 200)
     assert flyte("start", "devbox", code=1).startswith("Error: the devbox ended with exit code 1: ")
+
+
+def test_hello_gives_the_same_there_as_here(flyte):
+    flyte("start", "devbox")
+    assert "285" in flyte("run", "hello").splitlines()
+    assert "285" in flyte("run", "--remote", "--follow", "hello").splitlines()
+
+
+def test_it_says_how_attempts_start(flyte):
+    assert "--no-warm" in flyte("start", "devbox", "--help")
+    flyte("start", "devbox", "--no-warm")
+    assert "attempts  started as new processes" in flyte("get", "devbox")
+    flyte("stop", "devbox")
+    said = json.loads(flyte("start", "devbox", "--output", "json"))
+    assert said["warm"] is (sys.platform == "linux")

@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -146,15 +145,20 @@ class ProcessExecutor:
     async def _reaped(self, ticket: str, every_s: float) -> None:
         """Wait until the exit code is known, or nobody can tell it."""
         child = self._children.get(ticket)
-        ended_at: float | None = None
-        while child is None or child.poll() is None:
-            if (child is None or isinstance(child, Fork)) and not is_alive(ticket):
-                if child is None or child.is_lost:
-                    return
-                ended_at = time.monotonic() if ended_at is None else ended_at
-                if time.monotonic() - ended_at > _REPORTED_WITHIN_S:
-                    logger.warning("how process %d has ended was not told", child.pid)
-                    return
+        if isinstance(child, Fork):
+            while not child.told.is_set() and is_alive(ticket):
+                # Its end was noticed by nobody so far: there was no descriptor to wait by.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(child.told.wait(), _POLL_S)
+            try:
+                await asyncio.wait_for(child.told.wait(), _REPORTED_WITHIN_S)
+            except TimeoutError:
+                logger.warning("how process %d has ended was not told", child.pid)
+                return
+            if child.returncode is not None:
+                return
+            child = None  # its zygote has ended before it
+        while (child.poll() is None) if child is not None else is_alive(ticket):  # noqa: ASYNC110 (nothing else tells)
             await asyncio.sleep(every_s)
 
     def is_alive(self, ticket: str) -> bool:

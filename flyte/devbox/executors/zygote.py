@@ -29,7 +29,7 @@ def is_possible() -> bool:
 
 
 class Fork:
-    """An attempt that a zygote has forked; like a :class:`subprocess.Popen` as far as the executor needs one.
+    """An attempt that a zygote has forked.
 
     :param pid: its process, which is in a session of its own.
     """
@@ -38,12 +38,8 @@ class Fork:
         self.pid = pid
         self.returncode: int | None = None
         self.peak_bytes = 0
-        self.is_lost = False
-        """Its zygote has ended before it: how it ends, nobody will be told."""
-
-    def poll(self) -> int | None:
-        """Its exit code, if that has been told."""
-        return self.returncode
+        self.told = asyncio.Event()
+        """It has ended; or its zygote has, and how it ends nobody will be told."""
 
 
 class Zygote:
@@ -125,6 +121,7 @@ class Zygote:
                 fork = self._forks.pop(news.number, None)
                 if fork is not None:
                     fork.returncode, fork.peak_bytes = news.code, news.peak_bytes
+                    fork.told.set()
             else:
                 self._lose("")
                 return
@@ -139,7 +136,7 @@ class Zygote:
         self._loop.remove_reader(line)
         line.close()
         for fork in self._forks.values():
-            fork.is_lost = True
+            fork.told.set()
         self._forks.clear()
         process.kill()
         self._ended.append(process)
