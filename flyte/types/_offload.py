@@ -6,7 +6,6 @@ keep or to send; a value that only crosses a boundary inside the process never c
 """
 
 from collections.abc import Iterable, Sequence
-from hashlib import sha256
 from typing import Any
 
 from flyteidl2.core.literals_pb2 import Literal, LiteralOffloadedMetadata
@@ -37,7 +36,7 @@ async def store_large(data: bytes, codecs: Iterable[tuple[str, Codec[Any]]]) -> 
     members = framing.split_map(data)
     apart = positions_apart([len(value) for _, value in members])
     stored = [
-        await _store(name, bytes(value), codec_of.get(name), digest_of(value)) if position in apart else value
+        await _store(name, value, codec_of.get(name)) if position in apart else value
         for position, (name, value) in enumerate(members)
     ]
     return b"".join(
@@ -63,16 +62,24 @@ async def store_large_literals(named: Sequence[Any], codecs: Sequence[Codec[Any]
         one.value.CopyFrom(parse_literal(await _store(one.name, whole, codecs[position], content_hash)))
 
 
-async def _store(name: str, whole: bytes, codec: Codec[Any] | None, content_hash: str) -> bytes:
+async def _store(
+    name: str, whole: bytes | memoryview, codec: Codec[Any] | None, content_hash: str | None = None
+) -> bytes:
+    """The literal of offloaded metadata for a value's own literal.
+
+    :param content_hash: what stands for the value in hashes; the hash of its bytes if not given.
+    """
+
     def write(path: str) -> None:
         with open(path, "wb") as file:
             file.write(whole)
 
-    def stored() -> str:
-        return keep(f"{sha256(whole).hexdigest()}{ENDING}", write, len(whole))
+    def stored() -> tuple[str, str]:
+        digest = digest_of(whole)
+        return digest, keep(f"{digest}{ENDING}", write, len(whole))
 
     try:
-        uri = await run_in_thread(stored)
+        digest, uri = await run_in_thread(stored)
     except (OSError, ValueError) as error:
         raise TypeTransformerFailedError(
             f"{name!r} takes {len(whole):,} bytes, too many for a message, and cannot be stored: {error}"
@@ -80,4 +87,4 @@ async def _store(name: str, whole: bytes, codec: Codec[Any] | None, content_hash
     metadata = LiteralOffloadedMetadata(uri=uri, size_bytes=len(whole))
     if codec is not None:
         metadata.inferred_type.CopyFrom(codec.literal_type)
-    return Literal(offloaded_metadata=metadata, hash=content_hash).SerializeToString(deterministic=True)
+    return Literal(offloaded_metadata=metadata, hash=content_hash or digest).SerializeToString(deterministic=True)
