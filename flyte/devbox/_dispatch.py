@@ -165,7 +165,9 @@ class Dispatcher:
             if live.children:
                 self.slots.pause(live.slot)
             self._cached.reserve_again(live)
-            live.ticket = live.ticket or self.executor.find(Path(self._folder_of(live, live.state.attempt)))
+            if live.ticket is None:
+                live.ticket = self.executor.find(Path(self._folder_of(live, live.state.attempt)))
+                self.store.submit([attempt_ticket(live)])
             if live.ticket:
                 self._spawn(self._follow(live, live.ticket, live.state.attempt))
             else:

@@ -25,7 +25,7 @@ def campaign(*options: str) -> dict[str, Any]:
         [sys.executable, "-m", "tests.chaos.plane", *options],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=200,
         check=False,
         cwd=ROOT,
     )
@@ -36,19 +36,21 @@ def campaign(*options: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_killed_workers_devbox_and_clients():
-    tally = campaign("--seed", "5", "kills", "--rounds", "1", "--runs", "5", "--kills", "12")
+    tally = campaign("--seed", "5", "kills", "--rounds", "1", "--runs", "4", "--kills", "10")
     assert tally["violations"] == []
-    assert sum(tally["kills"].values()) >= 8 and tally["runs"] == 5
+    assert sum(tally["kills"].values()) >= 7 and tally["runs"] == 4
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("side", "every"), [("container", 8), ("client", 16)])
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("side", "every"), [("container", 10), ("client", 24)])
 def test_connections_that_break_at_a_message(side, every):
     tally = campaign("--seed", "3", "wire", "--side", side, "--every", str(every))
     assert tally["violations"] == []
-    assert len(tally["faults"]) >= 4 and set(tally["faults"]) <= set(FAULTS)
-    assert tally["runs"] >= 8
+    assert len(tally["faults"]) >= 3 and set(tally["faults"]) <= set(FAULTS)
+    assert tally["runs"] >= 7
 
 
 def test_the_waits_that_ship_are_at_most_thirty_seconds():
