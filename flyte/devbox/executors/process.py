@@ -19,7 +19,7 @@ from flyte._core.trees import end_tree, resident_bytes
 from flyte._core.zygote import ATTEMPT, Work
 
 from .executor import CannotRun, Exit, Order
-from .zygote import Fork, Zygote, is_possible
+from .zygote import Fork, Zygote, can_be_forked, is_possible
 
 _POLL_S = 0.1
 """How often a process is looked at where the system cannot tell that it has ended."""
@@ -55,7 +55,7 @@ class ProcessExecutor:
 
     async def open(self) -> None:
         """Start what attempts are forked from; until it is ready, attempts start by themselves."""
-        if self._warm:
+        if self._warm and can_be_forked(self._environ):
             self._zygote = Zygote(self._environ)
 
     async def close(self) -> None:

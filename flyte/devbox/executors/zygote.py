@@ -28,6 +28,12 @@ def is_possible() -> bool:
     return sys.platform == "linux" and hasattr(os, "pidfd_open")
 
 
+def can_be_forked(environ: Mapping[str, str]) -> bool:
+    """Whether forks with this environment are like new processes: no folder of modules depends on where one starts."""
+    folders = environ.get("PYTHONPATH")
+    return not folders or all(map(os.path.isabs, folders.split(os.pathsep)))
+
+
 class Fork:
     """An attempt that a zygote has forked.
 
