@@ -278,20 +278,30 @@ class LocalBuilder:
 
 
 class RemoteBuilder:
-    """Builds on a control plane, which this version of flyte cannot reach."""
+    """Stands for the builds of a hosted control plane, which this version of flyte cannot ask for.
+
+    They are made by its ImageService and a task ``build-image`` that is deployed there (wire-protocol 9). A Flyte 2
+    cluster of one's own has neither, nor has the devbox.
+    """
 
     name = "remote"
 
     async def build_image(self, image: Image, dry_run: bool, wait: bool = True, force: bool = False) -> ImageBuild:
         """Write the Dockerfile of a dry run; nothing is submitted.
 
-        :raises flyte.errors.ImageBuildError: always, but for a dry run: there is no control plane.
+        :raises flyte.errors.ImageBuildError: always, but for a dry run.
         """
         if dry_run:
             return ImageBuild(image.uri, dockerfile=write_dockerfile(image).text)
-        raise ImageBuildError(
-            f"the image {image.uri} cannot be built by the builder 'remote', which needs a control plane, and this "
-            "version of flyte has none; use the builder 'local', such as with flyte.init(image_builder='local')"
+        raise ImageBuildError(self.refusal(image.uri))
+
+    @staticmethod
+    def refusal(uri: str) -> str:
+        """Why an image is not built."""
+        return (
+            f"the image {uri} cannot be built by the builder 'remote': that is a service of hosted control planes, "
+            "which this version of flyte does not speak to; use the builder 'local', such as with "
+            "flyte.init(image_builder='local') or --image-builder local, or give tasks an image that is there"
         )
 
     def get_checkers(self) -> list[Any]:

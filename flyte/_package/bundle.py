@@ -9,7 +9,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -94,8 +94,8 @@ def examine(
 def _refuse_secrets(paths: list[str]) -> None:
     raise CodeBundleError(
         f"these files look like secrets and would travel with the code: {', '.join(paths)}. Name them in .flyteignore "
-        "and use flyte.Secret; or, if they are meant, name each in include, or allow them with allow_secrets=True "
-        "(--allow-secrets)"
+        "and use flyte.Secret; or, if they are meant, name each in include of the environment (flyte bundle: "
+        "--include, or --allow-secrets for all)"
     )
 
 
@@ -186,9 +186,8 @@ class _Project:
                 f"{path}, imported by {importer}: {_reason(path, why)}" for path, importer in sorted(stranded.items())
             ]
             raise CodeBundleError(
-                "these local modules are imported but would not travel with the code:\n  " + "\n  ".join(lines) + "\n"
-                "Name them in include, take them in with '!path' in .flyteignore, choose a root that holds them, or "
-                "leave out the files that import them"
+                "these local modules are imported but would not travel with the code:\n  "
+                + "\n  ".join([*lines, *_remedies(stranded)])
             )
         if len(travels) == len(chosen.files):
             return chosen
@@ -246,9 +245,23 @@ class _Project:
             logger.debug("cannot keep what is known of %s: %s", self._root, error)
 
 
+def _remedies(stranded: Iterable[str]) -> Iterator[str]:
+    are_outside = {os.path.isabs(path) for path in stranded}
+    if False in are_outside:
+        yield (
+            "Name them in include of the environment (flyte bundle: --include), take them in with '!path' in "
+            ".flyteignore, or leave out the files that import them"
+        )
+    if True in are_outside:
+        yield (
+            "Choose a root that holds what is outside of it (root_dir, --root-dir), or put it below the root"
+            " (flyte bundle: or --in-image MODULE, if the image brings it)"
+        )
+
+
 def _reason(path: str, why: dict[str, str]) -> str:
     if os.path.isabs(path):
-        return "outside of the root; if the image brings it, name it in in_image"
+        return "outside of the root"
     at = path
     while at:
         if at in why:

@@ -20,6 +20,7 @@ from flyte._definition.image import Image
 from flyte._definition.secret import Secret, secrets_from_request
 from flyte._definition.task import TaskTemplate
 from flyte._definition.task_environment import TaskEnvironment
+from flyte._package.builders import RemoteBuilder
 from flyte._package.bundle import examine
 from flyte._package.files import CopyStyle
 from flyte._package.image_build import ImageBuild, ImageBuilder
@@ -120,6 +121,11 @@ class Plan:
     prediction: Prediction | None = None
     problems: list[str] = field(default_factory=list)
 
+    def object_to(self, problem: object) -> None:
+        """Add a problem, once, however many things have it."""
+        if str(problem) not in self.problems:
+            self.problems.append(str(problem))
+
     def document(self) -> dict[str, Any]:
         """All of it as plain values, for JSON."""
         return asdict(self)
@@ -142,7 +148,7 @@ async def plan_run(
     try:
         plan.prediction = predict(task, arguments)
     except (TypeError, ValueError, BaseRuntimeError) as error:
-        plan.problems.append(str(error))
+        plan.object_to(error)
     return plan
 
 
@@ -162,7 +168,7 @@ async def plan_deployment(
             try:
                 await task_trigger(task, trigger)
             except (TypeError, ValueError, BaseRuntimeError) as error:
-                plan.problems.append(str(error))
+                plan.object_to(error)
             plan.triggers.append(
                 PlannedTrigger(task.name, trigger.name, str(trigger.automation or "by hand"), trigger.auto_activate)
             )
@@ -198,7 +204,7 @@ def _add_files(plan: Plan, envs: Sequence[Environment], root: str, copy_style: C
         selection, project = examine(root, style=copy_style, include=includes)
         archive, version = project.archive(selection, str(home_dir() / "local" / "bundles" / "made"))
     except CodeBundleError as error:
-        plan.problems.append(str(error))
+        plan.object_to(error)
         return None
     plan.files = PlannedFiles(selection.root, copy_style, len(selection.files), selection.size_bytes, version)
     return archive
@@ -213,6 +219,10 @@ class _Deciding:
     def __init__(self, name: str, builder: ImageBuilder) -> None:
         self.name = name
         self._builder = builder
+
+    def refusal(self, uri: str) -> str | None:
+        """Why the builder cannot build anything; None if it can."""
+        return self._builder.refusal(uri) if isinstance(self._builder, RemoteBuilder) else None
 
     def get_checkers(self) -> list[Any] | None:
         return self._builder.get_checkers() if hasattr(self._builder, "get_checkers") else None
@@ -229,11 +239,13 @@ async def _add_images(plan: Plan, envs: Sequence[Environment], copy_style: CopyS
         builder = _Deciding(*find_builder(session().image_builder))
         builds = await prepare_images(envs, copy_style=copy_style, builder=cast(Any, builder))
     except (ValueError, BaseRuntimeError, NotImplementedError) as error:
-        plan.problems.append(str(error))
+        plan.object_to(error)
         return uris
     for name, made in builds.items():
         uris[name] = str(made)
         found.setdefault(str(made), (made, []))[1].append(name)
+        if made.built and (refusal := builder.refusal(str(made))) is not None:
+            plan.object_to(refusal)
     plan.images = [
         PlannedImage(uri, made.built, made.why, tuple(names)) for uri, (made, names) in sorted(found.items())
     ]
@@ -263,7 +275,7 @@ def _add_task(plan: Plan, task: AnyTask, context: SerializationContext) -> None:
     try:
         spec = task_spec(task, context, deploy=True)
     except (TypeError, ValueError, BaseRuntimeError) as error:
-        plan.problems.append(str(error))
+        plan.object_to(error)
         return
     template = spec.task_template
     images = context.image_cache.image_lookup if context.image_cache is not None else {}

@@ -109,8 +109,11 @@ def bundle(
     if "archive" in document:
         import os
 
+        from ._render import counted
+
         size = os.path.getsize(document["archive"])
-        print(f"{document['version']}  {len(selection.files)} files, {selection.size_bytes:,} bytes; {size:,} packed")
+        files = counted(len(selection.files), "file")
+        print(f"{document['version']}  {files}, {selection.size_bytes:,} bytes; {size:,} packed")
         print(document["archive"])
 
 
@@ -142,7 +145,9 @@ def _described(selection: "Selection | None", left_out: "tuple[LeftOut, ...] | N
 def _print_explanation(selection: "Selection | None", left_out: "tuple[LeftOut, ...]") -> None:
     if selection is None:
         return
-    print(f"{len(selection.files)} files, {selection.size_bytes:,} bytes, from {selection.root}")
+    from ._render import counted
+
+    print(f"{counted(len(selection.files), 'file')}, {selection.size_bytes:,} bytes, from {selection.root}")
     _print_list([f"{f.path}  {f.size_bytes:,} bytes  ({f.reason})" for f in selection.files])
     if len(selection.files) > 1:
         print("largest:")

@@ -124,7 +124,7 @@ def print_plan(made: "Plan", as_json: bool) -> None:
 
 
 def _print_text(made: "Plan") -> None:
-    from ._render import write_error
+    from ._render import counted, write_error
 
     _print_part(
         "images",
@@ -135,7 +135,7 @@ def _print_text(made: "Plan") -> None:
     )
     if made.files is not None:
         f = made.files
-        print(f"code: {f.count} files, {f.size_bytes:,} bytes, version {f.version or 'none'}, from {f.root}")
+        print(f"code: {counted(f.count, 'file')}, {f.size_bytes:,} bytes, version {f.version or 'none'}, from {f.root}")
     _print_part("tasks", [_task_line(one) for one in made.tasks])
     _print_part(
         "triggers",

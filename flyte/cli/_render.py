@@ -146,6 +146,11 @@ def failure_document(error: BaseException, verbose: bool = False) -> dict[str, A
     }
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 file``, ``1,200 files``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def write_error(message: str, stream: TextIO | None = None) -> None:
     """One line ``Error: ...`` to standard error."""
     print(f"Error: {message}", file=stream or sys.stderr, flush=True)

@@ -115,7 +115,7 @@ def test_a_file_that_cannot_be_imported(run_flyte, images):
 
 def test_the_remote_builder_says_what_it_needs(run_flyte, images):
     done = run_flyte("build", "--force", "--builder", "remote", "images.py", "first")
-    assert done.returncode == 1 and "needs a control plane" in done.stderr
+    assert done.returncode == 1 and "is a service of hosted control planes" in done.stderr
 
 
 def test_help_and_the_list_of_commands(run_flyte):

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import tarfile
 import time
 from pathlib import Path
@@ -234,13 +233,3 @@ def test_fifty_thousand_files_in_bounded_time(tmp_path, bundle):
     found, code = bundle("flow.py", "--copy-style", "all", "--explain", "--to", str(tmp_path / "out"))
     assert code == 0 and found["count"] == 50_001
     assert time.monotonic() - began < 60  # about 4 s; what is quadratic takes minutes
-
-
-def test_the_benchmark_bundles_what_it_says(tmp_path):
-    driver = Path(__file__).parents[1] / "benchmarks" / "measure_bundle.py"
-    done = subprocess.run(
-        [sys.executable, str(driver), "S9", "--files", "60", "--repeat", "1"], capture_output=True, text=True,
-        timeout=60, cwd=tmp_path, env=environment(),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["files"] == 60

@@ -94,7 +94,7 @@ def test_a_deployment_before_it_is_done(run):
 def test_a_deployment_as_text(run):
     done = run("deploy", "flow.py", "--dry-run")
     assert done.returncode == 0, done.stderr
-    for words in ("build loopback.invalid/gone:", "keep  loopback.invalid/there:", "code: 1 files", "no problems",
+    for words in ("build loopback.invalid/gone:", "keep  loopback.invalid/there:", "code: 1 file,", "no problems",
                   "shop.main(at: int, label: str) -> list[int]  cpu=2, memory=1Gi, retries=2, timeout=60 s, cached as",
                   "shop.main hourly: Cron(", "by-hand: by hand (not active)", "set-one as SET_ONE",
                   "g/not-set as G_NOT_SET, for shop.main: not set on this machine"):  # fmt: skip
@@ -125,6 +125,29 @@ def test_problems_are_all_named_and_set_the_exit_code(run):
     assert any("key.txt" in p for p in problems) and any("shop.bad" in p and "'x'" in p for p in problems)
     text = run("deploy", "flow.py", "--dry-run", "--copy-style", "all")
     assert text.returncode == 1 and text.stderr.count("Error: ") == 2 and "no problems" not in text.stdout
+
+
+def test_a_recipe_that_cannot_be_read_is_one_problem(run, tmp_path):
+    """Whatever is asked of it: its tag, its Dockerfile, the tasks that name it."""
+    (tmp_path / "project" / "broken.py").write_text(
+        "import flyte\nbase = flyte.Image.from_debian_base(name='a')\n"
+        "env = flyte.TaskEnvironment('a', image=base.with_requirements('requirements.txt'))\n"
+        "@env.task\nasync def main(n: int) -> int:\n    return n\n"
+    )
+    done = run("plan", "broken.py", "main")
+    assert done.returncode == 1
+    assert done.stderr.count("requirements.txt of the image's recipe cannot be read") == 1, done.stderr
+
+
+def test_a_builder_that_cannot_build_is_a_problem(run, tmp_path):
+    (tmp_path / "project" / "other.py").write_text(
+        "import flyte\nbase = flyte.Image.from_debian_base(name='a', install_flyte=False)\n"
+        "env = flyte.TaskEnvironment('a', image=base.with_env_vars({'A': '1'}))\n"
+        "@env.task\nasync def main(n: int) -> int:\n    return n\n"
+    )
+    done = run("--image-builder", "remote", "plan", "other.py", "main")
+    assert done.returncode == 1 and "cannot be built by the builder 'remote': that is a service" in done.stderr
+    assert run("plan", "other.py", "main").returncode == 0
 
 
 def test_a_run_before_it_is_started(run):
