@@ -54,9 +54,11 @@ def _wrapped(wrapper: str, argv: list[str]) -> int:
     import shlex
 
     words = shlex.split(wrapper)
+    # A devbox runs this module; a container the script that is made of it.
+    own = [sys.executable, "-m", "flyte._runtime.entrypoint"] if argv[0].endswith(".py") else argv[:1]
     os.environ["_F_EXEC_WRAPPED"] = "1"
     try:
-        os.execvp(words[0], [*words, *argv])
+        os.execvp(words[0], [*words, *own, *argv[1:]])
     except (OSError, IndexError) as error:
         sys.stderr.write(f"_F_EXEC_WRAPPER={wrapper!r} cannot be run: {error}\n")
         return EXIT_UNREADABLE

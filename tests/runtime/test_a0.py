@@ -410,13 +410,11 @@ def test_what_is_not_mounted_is_read_where_it_is(a0, tmp_path):
 
 def test_a_wrapper_is_put_before_the_program_once(a0, tmp_path):
     wrapper = tmp_path / "wrapper"
-    # The program is a module in these tests, and a script where it is installed.
-    program = [sys.executable, "-m", "flyte._runtime.entrypoint"]
     lines = [
         f"#!{sys.executable}",
         "import os, sys",
         "print('wrapped by', sys.argv[1], flush=True)",
-        f"os.execv({sys.executable!r}, {program!r} + sys.argv[3:])",
+        "os.execv(sys.argv[2], sys.argv[2:])",
     ]
     wrapper.write_text("\n".join(lines))
     wrapper.chmod(0o755)
