@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from flyte.remote._tasks import TaskDetails as TaskDetails
     from flyte.remote._triggers import Trigger as Trigger
     from flyte.remote._triggers import TriggerDetails as TriggerDetails
+    from flyte.remote._uploads import upload_dir as upload_dir
+    from flyte.remote._uploads import upload_file as upload_file
     from flyte.remote._users import User as User
     from flyte.remote._values import ActionInputs as ActionInputs
     from flyte.remote._values import ActionOutputs as ActionOutputs
@@ -48,15 +50,14 @@ _TABLE = {
     "UnreadValue": "flyte.remote._literals",
     "User": "flyte.remote._users",
     "auth_metadata": "flyte.remote._auth_metadata",
+    "upload_dir": "flyte.remote._uploads",
+    "upload_file": "flyte.remote._uploads",
 }
-_NO_CLIENT = "the control-plane client is not built yet"
 _MISSING = {
     "App": "apps is not built yet",
-    "Artifact": _NO_CLIENT,
-    "PartitionSchema": _NO_CLIENT,
-    "Settings": _NO_CLIENT,
-    "upload_dir": _NO_CLIENT,
-    "upload_file": _NO_CLIENT,
+    "Artifact": "artifacts are not built yet",
+    "PartitionSchema": "artifacts are not built yet",
+    "Settings": "settings of a control plane are not built yet",
 }
 
 __getattr__, __dir__ = lazy_face(__name__, _TABLE, _MISSING)
@@ -81,4 +82,6 @@ __all__ = [
     "UnreadValue",
     "User",
     "auth_metadata",
+    "upload_dir",
+    "upload_file",
 ]

@@ -267,11 +267,14 @@ def _files_below(folder: Path) -> list[Path]:
     return sorted(one for one in folder.rglob("*") if one.is_file())
 
 
-async def upload_folder(plane: Plane, folder: Path) -> str:
-    """Send a folder with all files below it; gives its URI."""
+async def upload_folder(plane: Plane, folder: Path, name: str | None = None) -> str:
+    """Send a folder with all files below it; gives its URI.
+
+    :param name: of the folder there; made up if not given.
+    """
     from uuid import uuid4
 
-    root = uuid4().hex
+    root = name or uuid4().hex
     uri = ""
     for path in await run_in_thread(_files_below, folder):
         inside = path.relative_to(folder).as_posix()

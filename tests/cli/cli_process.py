@@ -1,10 +1,14 @@
 """The command line and environment of a `flyte` process in these tests."""
 
 import contextlib
+import fcntl
 import io
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import flyte
@@ -104,3 +108,22 @@ def typed_here(*args: str) -> "subprocess.CompletedProcess[str]":
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main(list(args))
     return subprocess.CompletedProcess(list(args), code, out.getvalue(), err.getvalue())
+
+
+def on_terminal(folder: Path, *args: str, stdout: int | None = None, **env: str) -> str:
+    """All that a terminal of 24 lines and 100 columns gets from ``flyte ARGS``."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    surroundings = environment(TERM="xterm-256color", **env)
+    del surroundings["COLUMNS"]
+    process = subprocess.Popen(
+        command(*args), cwd=folder, env=surroundings, stdin=follower, stdout=stdout or follower, stderr=follower
+    )
+    os.close(follower)
+    written = b""
+    with contextlib.suppress(OSError):  # Linux reports the terminal's end as an error
+        while data := os.read(leader, 65536):
+            written += data
+    os.close(leader)
+    assert process.wait(timeout=30) == 0
+    return written.decode().replace("\r\n", "\n")

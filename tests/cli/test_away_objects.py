@@ -1,6 +1,7 @@
 """``flyte get``, ``create``, ``update`` and ``delete`` on a real devbox: as a table, as JSON, and refused."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from beside_devbox import Shell
-from cli_process import command, environment
+from cli_process import command, environment, on_terminal
 
 
 def said(flyte_away: Shell, *args: str) -> Any:
@@ -157,6 +158,20 @@ def test_what_goes_on_is_not_waited_for_without_follow(flyte_away: Shell) -> Non
         following.kill()
         following.stdout.close()
         following.wait()
+
+
+def test_a_live_tree_is_drawn_on_a_terminal(flyte_away: Shell) -> None:
+    args = ("run", "--remote", "--follow", "--name", "drawn", "tea.py", "party", "--cups", "2")
+    written = on_terminal(flyte_away.folder, *args, FLYTE_HOME=str(flyte_away.home))
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written).splitlines()
+    assert "run drawn of tea.party started on the devbox" in lines
+    assert "here they come" in lines and "brew: brewing 1" in lines
+    assert any(line.startswith("failed: tea.spill (action ") for line in lines)
+    assert lines[-5:-3] == ["tea.party  done", "├─ [guests] tea.brew  x 2  2 done"], lines
+    assert lines[-3] == "└─ tea.spill  failed"
+    assert re.fullmatch(r"run drawn of tea\.party succeeded in .*: 3 done, 1 failed", lines[-2])
+    assert lines[-1] == "['0 green', '1 green']"
+    assert "a0: running" not in lines
 
 
 def test_an_action_is_aborted(flyte_away: Shell) -> None:

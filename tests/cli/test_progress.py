@@ -2,17 +2,11 @@
 
 import asyncio
 import contextlib
-import fcntl
-import os
-import pty
 import re
-import struct
-import subprocess
-import termios
 import time
 
 import pytest
-from cli_process import command, environment
+from cli_process import on_terminal
 
 import flyte
 from flyte.cli._progress import SHOWN_FAILURES, tree_rows
@@ -235,25 +229,6 @@ def test_a_line_for_each_failure_until_they_are_too_many(wide, run_flyte):
     assert len(many) == SHOWN_FAILURES + 3
     assert many[-2] == "more actions fail; they are counted, without a line each"
     assert many[-1].endswith(": 501 done, 500 failed")
-
-
-def on_terminal(folder, *args: str, stdout: int | None = None) -> str:
-    """All that a terminal of 24 lines and 100 columns gets from ``flyte ARGS``."""
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    surroundings = environment(TERM="xterm-256color")
-    del surroundings["COLUMNS"]
-    process = subprocess.Popen(
-        command(*args), cwd=folder, env=surroundings, stdin=follower, stdout=stdout or follower, stderr=follower
-    )
-    os.close(follower)
-    written = b""
-    with contextlib.suppress(OSError):  # Linux reports the terminal's end as an error
-        while data := os.read(leader, 65536):
-            written += data
-    os.close(leader)
-    assert process.wait(timeout=30) == 0
-    return written.decode().replace("\r\n", "\n")
 
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

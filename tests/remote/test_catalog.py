@@ -1,6 +1,7 @@
 """Projects, secrets, triggers and users of a real devbox, as objects; sync, and awaited."""
 
 import asyncio
+import hashlib
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -199,3 +200,22 @@ def test_who_calls():
     user = flyte.remote.User.get()
     assert user.name() == user.subject() == user.to_dict()["preferred_username"] != ""
     assert asyncio.run(flyte.remote.User.get.aio()).subject() == user.subject()
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def test_files_and_folders_are_sent(tmp_path: Path):
+    (tmp_path / "folder" / "below").mkdir(parents=True)
+    (tmp_path / "folder" / "below" / "a.txt").write_text("tea")
+    digest, uri = flyte.remote.upload_file(tmp_path / "folder" / "below" / "a.txt", fname="b.txt")
+    assert digest == hashlib.md5(b"tea").hexdigest()
+    assert uri.endswith("/b.txt") and Path(uri.removeprefix("file://")).read_text() == "tea"
+    folder = asyncio.run(flyte.remote.upload_dir.aio(tmp_path / "folder", prefix="kept"))
+    assert folder.endswith("/kept") and Path(folder.removeprefix("file://"), "below", "a.txt").read_text() == "tea"
+    with pytest.raises(FileNotFoundError, match="is no file"):
+        flyte.remote.upload_file(tmp_path)
+    with pytest.raises(NotADirectoryError, match="is no folder"):
+        flyte.remote.upload_dir(tmp_path / "none")
+    with pytest.raises(NotImplementedError, match="content_type"):
+        flyte.remote.upload_file(tmp_path, content_type="text/plain")
