@@ -13,10 +13,10 @@ from ._shown import open_page, print_action, print_actions, print_runs, print_va
 from ._tables import (
     TextCommand,
     complete_runs,
+    devbox_hint,
     duration,
     moment,
     new_app,
-    point_to_devbox,
     print_facts,
     short,
     single,
@@ -134,8 +134,7 @@ def get_run(
             return
         if not runs:
             chosen = any(was_given(ctx, option) for option in choosing)
-            print(f"no run is remembered {'that fits' if chosen else 'yet'}", file=sys.stderr)
-            point_to_devbox()
+            print(f"no run is remembered {'that fits' if chosen else 'yet'}{devbox_hint()}", file=sys.stderr)
             return
         print_runs(runs)
         if given and len(runs) == given:

@@ -56,6 +56,8 @@ def rerun(
         help="A run of this machine, with the code as it is now, or one of a control plane, with the code of then. "
         "Default: remote if one is configured.",
     ),
+    project: str = typer.Option(None, "--project", "-p", metavar="NAME", help="On a control plane: its project."),
+    domain: str = typer.Option(None, "--domain", "-d", metavar="NAME", help="On a control plane: its domain."),
     follow: bool = typer.Option(
         False, "--follow", "-f", help="On a control plane: show phases and log lines until the run has ended."
     ),
@@ -84,6 +86,7 @@ def _command_of(ctx: "Context") -> "Command":
 
     from . import _launch
     from ._params import task_command
+    from ._tables import devbox_hint
     from ._target import NotFound, target_of
 
     params = ctx.params
@@ -93,8 +96,14 @@ def _command_of(ctx: "Context") -> "Command":
         from ._rerun_away import command_away
 
         return command_away(ctx)
+    for option in ("project", "domain"):
+        if params[option] is not None:
+            ctx.fail(f"--{option} says where on a control plane the run is: add --remote")
     try:
         known = recorded(params["run"], params["action"])
+    except (RunRecoveryError, NotAJournal) as error:
+        ctx.fail(f"{error}{devbox_hint()}")
+    try:
         program = known.program
         file = program.get("file")
         if program.get("cwd") and os.path.isdir(program["cwd"]):

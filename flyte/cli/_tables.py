@@ -57,18 +57,16 @@ def told(ctx: "Context") -> Iterator[None]:
             kind = type(error).__name__
             print(json_text({"error": {"type": kind, "code": kind, "kind": "user", "message": str(error)}}), flush=True)
         else:
-            write_error(str(error))
-            if isinstance(error, NotRemembered) and "local" in ctx.params:
-                point_to_devbox()
+            more = devbox_hint() if isinstance(error, NotRemembered) and "local" in ctx.params else ""
+            write_error(f"{error}{more}")
         raise typer.Exit(1) from None
 
 
-def point_to_devbox() -> None:
-    """Where nothing was found on this machine, say that its devbox may have it, if it runs."""
+def devbox_hint() -> str:
+    """What to add where nothing was found on this machine: that its devbox may have it, if it runs."""
     from flyte.devbox._lifecycle import standing
 
-    if standing().running:
-        print("the devbox is another place to look: add --remote", file=sys.stderr)
+    return "; the devbox is another place to look: add --remote" if standing().running else ""
 
 
 def without_reader() -> typer.Exit:

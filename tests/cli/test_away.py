@@ -155,10 +155,11 @@ def test_the_way_of_a_new_user(tmp_path: Path) -> None:
         listed = flyte_new("get", "run", "--remote").stdout.splitlines()
         assert len(listed) == 2 and "hello.main" in listed[1] and "succeeded" in listed[1]
         here = flyte_new("get", "run")
-        assert here.stderr == "no run is remembered yet\nthe devbox is another place to look: add --remote\n"
+        assert here.stderr == "no run is remembered yet; the devbox is another place to look: add --remote\n"
         missing = flyte_new("get", "action", listed[1].split()[0])
         assert missing.returncode == 1
-        assert missing.stderr.endswith("\nthe devbox is another place to look: add --remote\n")
+        assert missing.stderr.endswith("; the devbox is another place to look: add --remote\n")
+        assert flyte_new("rerun", "nope").stderr.endswith("; the devbox is another place to look: add --remote\n")
         again = flyte_new("start", "devbox")
         assert "runs already on" in again.stdout
     finally:

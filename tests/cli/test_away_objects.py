@@ -248,6 +248,9 @@ def test_runs_of_another_project(flyte_away: Shell) -> None:
     assert len(said(flyte_away, "get", "action", "--remote", "far", "-p", "elsewhere")) == 1
     ended = said(flyte_away, "abort", "run", "far", "-p", "elsewhere")
     assert ended == {"runs": [{"run": "far", "aborted": False, "phase": "succeeded"}]}
+    again = flyte_away("rerun", "--remote", "--follow", "-p", "elsewhere", "far")
+    assert (again.returncode, again.stdout) == (0, "1 green\n"), again.stderr
+    assert len(said(flyte_away, "get", "run", "--remote", "-p", "elsewhere")) == 2
     not_here = flyte_away("get", "run", "--remote", "far")
     assert "there is no run 'far' in project 'flytesnacks', domain 'development' at" in not_here.stderr
     nowhere = flyte_away("get", "run", "--remote", "-p", "nope")
