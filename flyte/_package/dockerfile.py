@@ -324,7 +324,9 @@ def _poetry_project(writer: _Writer, layer: PoetryProject) -> None:
     with_project = layer.project_install_mode == "install_project"
     extra = layer.extra_args or ""
     groups = {"--only", "--with", "--without", "--all-groups", "--only-root"}
-    command = "POETRY_VIRTUALENVS_CREATE=false uv tool run --from 'poetry>=2' poetry install --no-interaction"
+    # Poetry itself is thrown away with the step, so compiling it is for nothing.
+    variables = "POETRY_VIRTUALENVS_CREATE=false UV_COMPILE_BYTECODE=0"
+    command = f"{variables} uv tool run --from 'poetry>=2' poetry install --no-interaction"
     command += "" if with_project else " --no-root"
     command += "" if any(word.split("=")[0] in groups for word in extra.split()) else " --only main"
     command += f" {extra}" if extra else ""

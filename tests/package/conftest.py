@@ -44,7 +44,8 @@ class Machine:
     def import_base(self):
         """Put the root file system into the store as an image."""
         # The machine's own certificates: it may reach the package index through a proxy that has one of its own.
-        variables = [f"--change=ENV {name}={CERTIFICATES}" for name in ("PIP_CERT", "SSL_CERT_FILE")]
+        names = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+        variables = [f"--change=ENV {name}={CERTIFICATES}" for name in names]
         self.run("import", "--quiet", *variables, str(self.tar), self.base)
 
 
@@ -98,7 +99,9 @@ def _make_root(top):
     )
     mirror = mirrors[0] if mirrors else "http://deb.debian.org/debian"
     packages = "python3-venv,ca-certificates"
-    _output("debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(root), mirror)
+    # On a machine that is busy with other work this takes minutes.
+    argv = ["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(root), mirror]
+    _output(*argv, timeout_s=400)
     # Nobody reads these here, and they would be packed and pushed many times.
     for name in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale", "usr/share/man"):
         shutil.rmtree(root / name, ignore_errors=True)
@@ -143,7 +146,7 @@ def _start_registry(top):
             time.sleep(0.05)
 
 
-def _output(*argv, check=True):
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=180, check=False)
+def _output(*argv, check=True, timeout_s=180):
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False)
     assert done.returncode == 0 or not check, f"{argv}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -21,7 +21,7 @@ from flyte.errors import ImageBuildError
 from flyte.extend import ImageBuildEngine
 
 # The first of them waits for the base image as well.
-pytestmark = [pytest.mark.timeout(420), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
 
 MODULE = """
@@ -325,6 +325,100 @@ async def test_a_locked_uv_project(base, tmp_path):
     (tmp_path / "uv.lock").write_text(LOCK)
     locked, log = await build(base.with_uv_project(pyproject).with_commands(["python -c 'import iniconfig'"]))
     assert locked != unlocked and [line for line in log if line.startswith(" + ")] == [" + iniconfig==2.0.0"]
+
+
+# As poetry 2.5.1 writes it; the hash is of what pyproject.toml says of dependencies.
+POETRY = """
+[project]
+name = "own"
+version = "1"
+requires-python = ">=3.11"
+dependencies = ["iniconfig<2.1"]
+[tool.poetry]
+packages = [{ include = "own", from = "src" }]
+[build-system]
+requires = ["poetry-core>=2"]
+build-backend = "poetry.core.masonry.api"
+[[tool.poetry.source]]
+name = "index"
+url = "https://pypi.org/simple/"
+priority = "primary"
+"""
+POETRY_LOCK = """
+[[package]]
+name = "iniconfig"
+version = "2.0.0"
+description = "brain-dead simple config-ini parsing"
+optional = false
+python-versions = ">=3.7"
+groups = ["main"]
+files = [
+    {file = "iniconfig-2.0.0-py3-none-any.whl", \
+hash = "sha256:b6a85871a79d2e3b22d2d1b94ac2824226a63c6b741c88f7ae975f18b6778374"},
+]
+
+[package.source]
+type = "legacy"
+url = "https://pypi.org/simple"
+reference = "index"
+
+[metadata]
+lock-version = "2.1"
+python-versions = ">=3.11"
+content-hash = "383c75c0b095a531432680f50527b04f5320c5b0500b52be33637ed3e045f82e"
+"""
+# The same with a package in a folder of the project.
+POETRY_BESIDE = POETRY.replace('dependencies = ["iniconfig<2.1"]', 'dynamic = ["dependencies"]')
+POETRY_BESIDE += '[tool.poetry.dependencies]\nbeside = { path = "beside" }\n'
+POETRY_BESIDE_LOCK = """
+[[package]]
+name = "beside"
+version = "2"
+description = ""
+optional = false
+python-versions = "*"
+groups = ["main"]
+files = []
+develop = false
+
+[package.source]
+type = "directory"
+url = "beside"
+
+[metadata]
+lock-version = "2.1"
+python-versions = ">=3.11"
+content-hash = "ee1b3c3d89173c87e24399d7d348aefbdfd8da614c8e1b0dacafb6468bea40a7"
+"""
+
+
+async def test_poetry_projects(machine, base, tmp_path):
+    """The dependencies alone, as locked; and a project with its own code, and a package beside it."""
+    alone, whole = tmp_path / "alone", tmp_path / "whole"
+    for folder, pyproject, lock in ((alone, POETRY, POETRY_LOCK), (whole, POETRY_BESIDE, POETRY_BESIDE_LOCK)):
+        (folder / "src" / "own").mkdir(parents=True)
+        (folder / "src" / "own" / "__init__.py").write_text("WHO = 'own'\n")
+        (folder / "pyproject.toml").write_text(pyproject)
+        (folder / "poetry.lock").write_text(lock)
+    (whole / "beside" / "beside").mkdir(parents=True)
+    (whole / "beside" / "beside" / "__init__.py").write_text("WHO = 'beside'\n")
+    (whole / "beside" / "pyproject.toml").write_text(
+        '[project]\nname = "beside"\nversion = "2"\n'
+        '[build-system]\nrequires = ["poetry-core>=2"]\nbuild-backend = "poetry.core.masonry.api"\n'
+    )
+    result, _ = await build(base.with_poetry_project(alone / "pyproject.toml"))
+    program = "import importlib.metadata as m, importlib.util as u; print(m.version('iniconfig'), u.find_spec('own'))"
+    assert machine.run("run", "--rm", f"localhost/{result}", "python", "-c", program) == "2.0.0 None"
+
+    image = base.with_poetry_project(whole / "pyproject.toml", project_install_mode="install_project")
+    result, _ = await build(image)
+    program = "import beside, own; print(beside.WHO, own.WHO)"
+    assert machine.run("run", "--rm", f"localhost/{result}", "python", "-c", program) == "beside own"
+
+    # A lock file of another project is refused, with poetry's own words.
+    (alone / "pyproject.toml").write_text(POETRY.replace("iniconfig<2.1", "toolz"))
+    with pytest.raises(ImageBuildError, match=r"(?s)poetry install.*poetry.lock"):
+        await build(base.with_poetry_project(alone / "pyproject.toml"))
 
 
 async def test_code_bundle(machine, base, tmp_path, monkeypatch):

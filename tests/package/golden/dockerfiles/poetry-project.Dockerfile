@@ -15,7 +15,7 @@ RUN --mount=type=cache,id=flyte-pip,target=/root/.cache/pip \
 RUN --mount=type=cache,id=flyte-uv,target=/root/.cache/uv \
     --mount=type=cache,id=flyte-pip,target=/root/.cache/pip \
     --mount=type=bind,source=project-13c58932a84c,target=/tmp/flyte-build/project \
-    cp -r /tmp/flyte-build/project /tmp/flyte-build-project && cd /tmp/flyte-build-project && POETRY_VIRTUALENVS_CREATE=false uv tool run --from 'poetry>=2' poetry install --no-interaction --no-root --only main && cd / && rm -rf /tmp/flyte-build-project
+    cp -r /tmp/flyte-build/project /tmp/flyte-build-project && cd /tmp/flyte-build-project && POETRY_VIRTUALENVS_CREATE=false UV_COMPILE_BYTECODE=0 uv tool run --from 'poetry>=2' poetry install --no-interaction --no-root --only main && cd / && rm -rf /tmp/flyte-build-project
 
 USER flyte
 
