@@ -169,9 +169,9 @@ class Dispatcher:
                 live.ticket = self.executor.find(Path(self._folder_of(live, live.state.attempt)))
                 self.store.submit([attempt_ticket(live)])
             if live.ticket:
-                self._spawn(self._follow(live, live.ticket, live.state.attempt))
+                self._spawn(self._follow(live, live.ticket, live.state.attempt, adopted=True))
             else:
-                self._spawn(self._conclude(live, Exit(None), live.state.attempt))
+                self._spawn(self._conclude(live, Exit(None), live.state.attempt, adopted=True))
         elif live.state.phase is ActionPhase.QUEUED:
             self._queue(live)
         self._look_later(live)
@@ -313,12 +313,12 @@ class Dispatcher:
 
     # Attempts ---------------------------------------------------------------------------------------------------------
 
-    async def _follow(self, live: Live, ticket: str, number: int) -> None:
+    async def _follow(self, live: Live, ticket: str, number: int, *, adopted: bool = False) -> None:
         ended = await self.executor.wait(ticket, self._needs(live).limit_bytes)
         self._mounts.remove(_mount_of(live, number))
-        await self._conclude(live, ended, number)
+        await self._conclude(live, ended, number, adopted=adopted)
 
-    async def _conclude(self, live: Live, ended: Exit, number: int) -> None:
+    async def _conclude(self, live: Live, ended: Exit, number: int, *, adopted: bool = False) -> None:
         prefix = self._prefix(live, number)
         if live.state.phase is not ActionPhase.RUNNING or live.state.attempt != number:
             return
@@ -327,12 +327,21 @@ class Dispatcher:
         except Exception as error:
             logger.warning("the outcome of %s cannot be read: %s", prefix, error)
             event = Failed(time.time(), number, Fault("OutcomeUnreadable", f"{prefix}: {error}", "system"))
+        if adopted and ended.code is None and isinstance(event, Failed) and not self._has_begun(live, number):
+            # The earlier devbox was killed while it began this one: nothing of it ran, and no failure is counted.
+            event = Withdrawn(time.time(), number)
         if live.state.attempt == number:  # meanwhile it may have been concluded, and another attempt been begun
             live.ticket = None
-        self.apply(live, event)
+        if self.apply(live, event) and isinstance(event, Withdrawn):
+            self._queue(live)
         if isinstance(event, Succeeded):
             # What was unpacked there can be unpacked again; of a failed attempt it may say something.
             await asyncio.to_thread(shutil.rmtree, f"{self._folder_of(live, number)}/work", ignore_errors=True)
+
+    def _has_begun(self, live: Live, number: int) -> bool:
+        """Whether an attempt came to do anything: the first is that its code is unpacked."""
+        folder = Path(self._folder_of(live, number)) / "work"
+        return folder.exists() and any(folder.iterdir())
 
     async def _outcome(self, live: Live, prefix: str, ended: Exit, number: int) -> Event:
         assert live.spec is not None

@@ -139,6 +139,7 @@ async def test_a_start_that_was_not_written_down_is_not_made_twice(devbox, spec_
     async with connected(devbox.folder) as client:
         details = await client.wait(RunIdentifier(org="me", project="p", domain="d", name="cut"))
     assert details.status.phase == P.ACTION_PHASE_SUCCEEDED
+    assert P.ACTION_PHASE_FAILED not in [one.phase for one in details.attempts], "it counts as a failure"
     assert len((tmp_path / "marks").read_text().split()) == 1, "it was run a second time"
 
 
