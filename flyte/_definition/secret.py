@@ -125,7 +125,7 @@ def value_here(secret: Secret) -> str | None:
     ``FLYTE_SECRETS_DEFAULT_DIR`` and below ``$FLYTE_HOME/secrets`` (default ``~/.flyte/secrets``).
     """
     prefix = os.environ.get("FLYTE_SECRETS_ENV_PREFIX", "")
-    default = Secret(key=secret.key, group=secret.group).env_var_name
+    default = _variable(f"{secret.group}_{secret.key}" if secret.group else secret.key)
     for name in (secret.env_var_name, default):
         for candidate in (name, prefix + name):
             value = os.environ.get(candidate)
@@ -143,5 +143,5 @@ def file_here(secret: Secret) -> Path:
 
 
 def _relative(secret: Secret) -> Path:
-    # A key is a plain name, so that it cannot climb out of the folder.
-    return Path(*[Path(part).name for part in (secret.group, secret.key) if part])
+    # A key is a plain name, so that it cannot climb out of the folder; of '..' nothing is left.
+    return Path(*[Path(os.path.normpath(f"/{part}")).name for part in (secret.group, secret.key) if part])

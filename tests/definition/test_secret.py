@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from flyte import Secret
-from flyte._definition.secret import secrets_from_request
+from flyte._definition.secret import secrets_from_request, value_here
 
 MOUNT = Path("/etc/flyte/secrets")
 
@@ -113,3 +113,15 @@ def test_stable_hash_is_the_same_in_another_process():
     }
     assert hashes == {Secret("my-key", group="g").stable_hash()}
     assert Secret("my-key").stable_hash() != Secret("my-key", group="g").stable_hash()
+
+
+@pytest.mark.parametrize("names", [("x", ".."), ("x", "../.."), ("../x", None), ("..", "group"), ("..", "..")])
+def test_no_name_leads_out_of_the_folder_that_secrets_lie_in(tmp_path, monkeypatch, names):
+    key, group = names
+    home = tmp_path / "deep" / "home"
+    (home / "secrets" / "group").mkdir(parents=True)
+    for outside in (tmp_path / "x", tmp_path / "deep" / "x", home / "x"):
+        outside.write_text("not a secret")
+    monkeypatch.setenv("FLYTE_HOME", str(home))
+    monkeypatch.setenv("FLYTE_SECRETS_DEFAULT_DIR", str(home / "secrets"))
+    assert value_here(Secret(key=key, group=group, mount=MOUNT)) is None

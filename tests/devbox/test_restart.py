@@ -1,5 +1,6 @@
 """The devbox is started, stopped and killed; nothing that was asked of it is lost."""
 
+import asyncio
 import contextlib
 import os
 import resource
@@ -237,3 +238,30 @@ def test_a_devbox_that_cannot_start_says_why(tmp_path):
     (folder / "devbox.db").write_bytes(b"this is no database at all, but it is long enough to be looked at" * 20)
     with pytest.raises(lifecycle.DevboxError, match="not a database"):
         lifecycle.start(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="attempts are forked on Linux only")
+async def test_what_attempts_are_forked_from_is_killed_and_each_goes_on_to_its_end(devbox, spec_of, tmp_path):
+    def children(pid: int) -> list[int]:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    devbox.start()
+    async with connected(devbox.folder) as client:
+        # Until one is ready, attempts start by themselves.
+        (zygote,) = children(devbox.process.pid)
+        async with asyncio.timeout(30):
+            pid = None
+            while pid not in children(zygote):
+                run = await client.run(spec_of("sleeps", {"MARK": str(tmp_path / "first")}), number(1))
+                pid = int(wait_for(tmp_path / "first"))
+                (tmp_path / "first").unlink()
+        marks = [tmp_path / str(n) for n in range(3)]
+        runs = [await client.run(spec_of("sleeps", {"MARK": str(mark)}), number(3)) for mark in marks]
+        assert {int(wait_for(mark)) for mark in marks} <= set(children(zygote))
+        os.kill(zygote, signal.SIGKILL)
+        for one in (run, *runs, await client.run(spec_of("double"))):
+            details = await client.wait(one)
+            assert (details.status.phase, len(details.attempts)) == (P.ACTION_PHASE_SUCCEEDED, 1)
+        async with asyncio.timeout(30):
+            while not children(devbox.process.pid) or zygote in children(devbox.process.pid):
+                await asyncio.sleep(0.02)

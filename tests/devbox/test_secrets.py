@@ -87,7 +87,7 @@ async def test_files_are_there_for_the_attempt_alone_and_gone_after_it(devbox, s
         await keep(client, "api_token", b"\x00\xff\n")
         spec = wanting(
             spec_of("reads"), {"key": "cert", "env_var": "NAMED"}, {"group": "api", "key": "token"},
-            {"group": "api", "key": "here"}, {"key": "nowhere"},
+            {"group": "api", "key": "here"}, {"key": "nowhere"}, {"key": "tls.crt"},
         )  # fmt: skip
         folder, mode, found, variables = await said(client, await client.run(spec, number(0)))
     assert mode == "0o700" and Path(folder).parent == devbox.folder / "secrets"

@@ -254,7 +254,7 @@ class Secrets(SecretServiceServicer):
             if secret.mount_requirement != MountType.FILE:
                 continue
             parts = [part for part in (secret.group, secret.key) if part]
-            for part in parts:
+            for part in parts or [""]:
                 if not _FILE_NAME.fullmatch(part):
                     raise LookupError(
                         f"secret {'/'.join(parts)!r} cannot be a file: use letters, digits, '-', '_' and '.' in its "
