@@ -40,3 +40,11 @@ async def main(n: int) -> str:
         ended = "cancelled"
     await flyte.report.replace.aio("<p>all of it</p>", do_flush=True)
     return f"{await condition.wait.aio()} {doubled} {stepped} {ended}"
+
+
+@env.task
+async def ticks(n: int) -> int:
+    for tick in range(n):
+        print("tick", tick, flush=True)
+        await asyncio.sleep(0.1)
+    return n
