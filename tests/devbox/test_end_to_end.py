@@ -155,6 +155,12 @@ async def test_a_task_that_needs_an_image_is_refused_clearly(client, spec_of):
     assert "without containers" in details.error_info.message
 
 
+async def test_a_variable_that_no_process_can_be_given_fails_the_action(client, spec_of):
+    envs = {"values": [KeyValuePair(key="COLOUR", value="red\0")]}
+    details = await client.wait(await client.run(spec_of("double"), envs=envs))
+    assert (details.status.phase, details.error_info.code) == (P.ACTION_PHASE_FAILED, "InvalidEnvironment")
+
+
 async def test_run_variables_and_secrets(client, spec_of):
     spec = spec_of("secret")
     spec.task_template.security_context.secrets.add(group="api", key="key")

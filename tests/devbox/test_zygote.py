@@ -20,7 +20,7 @@ from flyte._core.code_bundle import CodeBundle
 from flyte._core.command import container_args
 from flyte._core.zygote import PROGRAM, READY, News, Work, ask, hear_number
 from flyte._package.bundle import build_bundle
-from flyte.devbox.executors.executor import Order
+from flyte.devbox.executors.executor import CannotRun, Order
 from flyte.devbox.executors.process import ProcessExecutor, is_alive
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forked attempts are for Linux only")
@@ -266,6 +266,17 @@ async def test_it_has_the_environment_of_the_devbox(tmp_path, bundle):
     async with attempts_in(tmp_path, bundle, environ={"PYTHONHASHSEED": "7", "MINE": "all"}) as attempts:
         assert (await attempts.run("leaves"))[0] == {"MINE": "all"}
         assert (await attempts.run("chance"))[7] == attempts.zygote
+
+
+@pytest.mark.parametrize("warm", [True, False])
+async def test_what_no_process_can_be_given_is_refused_without_its_value(tmp_path, bundle, warm):
+    async with attempts_in(tmp_path, bundle, warm=warm) as attempts:
+        with pytest.raises(CannotRun, match="variable TOKEN holds a NUL") as refused:
+            attempts.start("chance", TOKEN="hush\0hush")
+        assert "hush" not in str(refused.value) and refused.value.code == "InvalidEnvironment"
+        for name in ("", "A=B"):
+            with pytest.raises(CannotRun, match="cannot be the name"):
+                attempts.start("chance", **{name: "x"})
 
 
 async def test_a_folder_of_modules_that_depends_on_where_it_starts_is_not_shared(tmp_path, bundle):

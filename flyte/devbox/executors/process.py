@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flyte._core.log import logger
@@ -67,7 +67,8 @@ class ProcessExecutor:
     def start(self, order: Order) -> str:
         """Begin an attempt, and give its ticket.
 
-        :raises CannotRun: the command is not ``a0``: what needs its image cannot run as a process.
+        :raises CannotRun: the command is not ``a0``: what needs its image cannot run as a process; or no process can be
+            given what it or its environment holds.
         :raises OSError: the machine has no room for another process.
         """
         program = order.argv[0] if order.argv else ""
@@ -76,8 +77,9 @@ class ProcessExecutor:
                 f"the command {program!r} needs its image {order.image!r}, but this devbox runs tasks as processes of "
                 "this machine, without containers; run the task on a cluster, or call the program from a Python task"
             )
-        order.work_dir.mkdir(parents=True, exist_ok=True)
         environ = {**self._environ, **order.env}
+        _check_words(order.argv, environ)
+        order.work_dir.mkdir(parents=True, exist_ok=True)
         tickets: list[str] = []
 
         def begun(pid: int) -> None:
@@ -178,6 +180,21 @@ class ProcessExecutor:
                 while is_alive(ticket):  # noqa: ASYNC110 (it may be no child of ours)
                     await asyncio.sleep(0.02)
         _signal_group(pid, signal.SIGKILL)
+
+
+def _check_words(argv: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Refuse what the system cannot hand to a process. Values are not shown: they may be secrets."""
+    for name, value in environ.items():
+        if not name or "=" in name or "\0" in name:
+            raise CannotRun(f"{name!r} cannot be the name of an environment variable", "InvalidEnvironment")
+        if "\0" in value:
+            raise CannotRun(
+                f"the environment variable {name} holds a NUL character, which no process can be given; a secret that "
+                "is not text can be read from a file (mount)",
+                "InvalidEnvironment",
+            )
+    if any("\0" in word for word in argv):
+        raise CannotRun("a word of the command holds a NUL character", "InvalidCommand")
 
 
 class _Memory:
