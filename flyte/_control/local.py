@@ -96,9 +96,9 @@ class LocalController(Controller):
         """The run has ended: what is to be kept of it is written."""
         flush_stores()
 
-    def trace(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+    async def trace(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run an async traced function as a step of the current action."""
-        return trace_async(function, args, kwargs)
+        return await trace_async(function, args, kwargs)
 
     def trace_sync(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run a sync traced function as a step of the current action."""
