@@ -53,7 +53,11 @@ def transcript(name: str, python: str, package_root: Path | None = None) -> list
     with tempfile.TemporaryDirectory() as home:
         environment = {
             "PATH": f"{Path(python).parent}:{os.environ['PATH']}",
-            "HOME": home, "LANG": "C.UTF-8", "TZ": "UTC", "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200",
+            "HOME": home,
+            "LANG": "C.UTF-8",
+            "TZ": "UTC",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "COLUMNS": "200",
             "PYTHONHASHSEED": "0",
         }
         if package_root is not None:
@@ -61,7 +65,12 @@ def transcript(name: str, python: str, package_root: Path | None = None) -> list
         try:
             done = subprocess.run(
                 [python, str(PROGRAMS / f"{name}.py")],
-                cwd=home, env=environment, capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False,
+                cwd=home,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=TIME_LIMIT_S,
+                check=False,
                 stdin=subprocess.DEVNULL,
             )
         except subprocess.TimeoutExpired:

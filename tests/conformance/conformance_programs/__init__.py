@@ -5,10 +5,10 @@ from .program import Program
 
 def programs() -> dict[str, Program]:
     """Every program by name."""
-    from . import failures, flow, steps, surroundings, values, wishes
+    from . import failures, flow, frames, steps, surroundings, values, wishes
 
     found: dict[str, Program] = {}
-    for module in (values, flow, failures, steps, surroundings, wishes):
+    for module in (values, flow, failures, frames, steps, surroundings, wishes):
         assert not found.keys() & module.PROGRAMS.keys()
         found |= module.PROGRAMS
     return found

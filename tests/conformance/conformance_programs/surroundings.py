@@ -1,15 +1,13 @@
-"""What surrounds a body: files, frames, reports, checkpoints, context, variables and secrets."""
+"""What surrounds a body: files, reports, checkpoints, context, variables and secrets."""
 
 import json
 import os
 import tempfile
 from pathlib import Path
 
-import pandas as pd
-
 import flyte
 import flyte.report
-from flyte.io import DataFrame, Dir, File, HashlibAccumulator
+from flyte.io import Dir, File, HashlibAccumulator
 
 from .program import Program
 
@@ -56,21 +54,6 @@ async def sizes(found: Dir) -> list[int]:
 
 
 @env.task
-async def table(n: int) -> pd.DataFrame:
-    return pd.DataFrame({"x": range(n), "name": [f"n{x}" for x in range(n)]})
-
-
-@env.task
-async def total(found: pd.DataFrame) -> int:
-    return int(found.x.sum())
-
-
-@env.task
-async def wrap(found: pd.DataFrame) -> DataFrame:
-    return DataFrame.from_df(found)
-
-
-@env.task
 async def variables() -> str:
     return f"{os.environ.get('UNITS')} {os.environ.get('EXTRA')}"
 
@@ -113,16 +96,6 @@ async def file_at_a_place() -> str:
 @env.task
 async def folders() -> list[int]:
     return await sizes(await folder(3))
-
-
-@env.task
-async def frames() -> int:
-    return await total(await table(4))
-
-
-@env.task
-async def wrapped_frames() -> int:
-    return await total(await (await wrap(await table(3))).open(pd.DataFrame).all())
 
 
 @env.task(report=True)
@@ -223,8 +196,6 @@ PROGRAMS = {
     "files": Program(task=files),
     "file_at_a_place": Program(task=file_at_a_place),
     "folder": Program(task=folders),
-    "frame": Program(task=frames),
-    "frame_wrapped": Program(task=wrapped_frames),
     "report": Program(task=reports),
     "report_of_root": Program(task=report, args={"x": 1}),
     "checkpoint": Program(task=trains),

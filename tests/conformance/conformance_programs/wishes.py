@@ -10,14 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypedDict
 
-import pandas as pd
 import pydantic
 
 import flyte
 import flyte.durable
 import flyte.errors
 import flyte.report
-from flyte.io import DataFrame, File, HashlibAccumulator
+from flyte.io import File, HashlibAccumulator
 
 from .failures import OutOfStock, at_once, own_error, said, third_time, value_error
 from .program import Program
@@ -570,22 +569,6 @@ async def files_in_classes() -> list[str]:
 
 
 @env.task
-async def frame(n: int) -> DataFrame:
-    return DataFrame.from_df(pd.DataFrame({"x": range(n), "y": [None if x % 2 else float(x) for x in range(n)]}))
-
-
-@env.task
-async def describe(found: DataFrame) -> list[str]:
-    read = await found.open(pd.DataFrame).all()
-    return [str(read.shape), str(list(read.columns)), str(int(read.x.sum())), str(int(read.y.isna().sum()))]
-
-
-@env.task
-async def frame_between() -> list[str]:
-    return await describe(await frame(5))
-
-
-@env.task
 async def everything_by_default(
     a: int = 1,
     b: str | None = None,
@@ -738,7 +721,6 @@ PROGRAMS = {
     "kinds": Program(task=kinds),
     "file_in_model": Program(task=nested_file),
     "files_in_classes": Program(task=files_in_classes),
-    "frame_between": Program(task=frame_between),
     "defaults_of_children": Program(task=defaults_of_children),
     "secrets": Program(task=secrets),
     "context_below": Program(task=context_below, settings={"custom_context": {"colour": "red"}}),
