@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Mode = Literal["local", "remote", "hybrid"]
 
+_child_name: "Callable[..., str] | None" = None
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Execution:
@@ -131,11 +133,15 @@ class TaskContext:
     def name(self) -> str:
         """Name of the action, unique in its run and the same on every replay."""
         if self._name is None:
-            from .identity import child_name
+            global _child_name
+            if _child_name is None:
+                # Loaded once: an import statement at every call takes a twentieth of what a traced call costs.
+                from .identity import child_name
 
+                _child_name = child_name
             assert self._call is not None and self.parent is not None
             inputs_hash, identity, sequence = self._call
-            self._name = child_name(self.parent.name, inputs_hash, identity, sequence, self.parent.group)
+            self._name = _child_name(self.parent.name, inputs_hash, identity, sequence, self.parent.group)
         return self._name
 
     @property
