@@ -10,6 +10,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from flyte._core.identity import ROOT_ACTION, ActionPhase
+from flyte._core.log import logger
 
 from ._shown import visible
 from ._tables import short
@@ -88,10 +89,16 @@ class Watch:
 
     async def tell_failures(self) -> None:
         """Say of each action that fails why; of those that fail with what a child of theirs failed with, nothing."""
+        from flyte.errors import UnionRpcError
+
         known: dict[int, set[tuple[str, str]]] = {}
         while True:
             failed = await self.failures.get()
-            details = await self._history.action_by_id(failed.id)
+            try:
+                details = await self._history.action_by_id(failed.id)
+            except UnionRpcError as error:  # it is only a line; whether the run goes on, others watch
+                logger.debug("why action %s failed is not known: %s", failed.name, error)
+                details = None
             fault = details.fault if details is not None else None
             if fault is not None:
                 said = (fault.type, fault.message)

@@ -25,6 +25,7 @@ from flyte.errors import (
     RpcPermissionDeniedError,
     RpcTimeoutError,
     RpcUnauthenticatedError,
+    RpcUnavailableError,
     RpcUnimplementedError,
     UnionRpcError,
 )
@@ -79,7 +80,7 @@ async def lines_of(
     while True:
         async for line in _lines_of_attempt(history, run.id, action, number, quiet_s):
             yield line
-        details = await history.details_of(action)
+        details = await _patiently(history, action)
         if attempt is not None or number >= details.status.attempts:
             return
         number += 1
@@ -93,7 +94,7 @@ async def _lines_of_attempt(
     seen = failures = 0
     pause_s = PAUSE_S[0] / 4
     while True:
-        ended = phase_of((details := await history.details_of(action)).status.phase).is_terminal
+        ended = phase_of((details := await _patiently(history, action)).status.phase).is_terminal
         ended = ended or number < details.status.attempts
         passed, why = 0, ""
         try:
@@ -120,13 +121,34 @@ async def _lines_of_attempt(
         except UnionRpcError as error:
             if quiet_s is not None and not ended and isinstance(error, RpcTimeoutError):
                 return
-            failures, why = failures + 1, str(error)
+            # Of one that is away, `_patiently` says when it is for too long.
+            failures, why = failures + int(not isinstance(error, RpcUnavailableError)), str(error)
             if failures > _LOG_TRIES:
                 raise
         if why:
             logger.debug("the log of %s/%s is asked for again: %s", action.run_name, action.name, why)
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, 2.0)
+
+
+async def _patiently(history: "PlaneEntries", action: ActionID) -> Any:
+    """The details of an action, from a control plane that may be started again meanwhile.
+
+    :raises UnionRpcError: it was away for too long.
+    """
+    pause_s, longest_s = PAUSE_S
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return await history.details_of(action)
+        except HOPELESS:
+            raise
+        except UnionRpcError as error:
+            if time.monotonic() > until:
+                raise
+            logger.debug("action %s/%s is asked for again: %s", action.run_name, action.name, error)
+        await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+        pause_s = min(2 * pause_s, longest_s)
 
 
 Line = tuple[ActionEntry, LogEntry]
