@@ -56,7 +56,7 @@ class _Details(grpc.HandlerCallDetails):
     """Which method is called, as gRPC's own handlers want to be asked."""
 
     method: str
-    invocation_metadata: tuple[tuple[str, str], ...]
+    invocation_metadata: Any
 
 
 class _Context:
