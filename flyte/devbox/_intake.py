@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from flyteidl2.actions.actions_service_pb2 import Action
-from flyteidl2.common.identifier_pb2 import RunIdentifier
+from flyteidl2.common.identifier_pb2 import ActionIdentifier, RunIdentifier
 from flyteidl2.common.run_pb2 import RelationType
 from flyteidl2.core.execution_pb2 import ErrorDocument
 from flyteidl2.task.common_pb2 import Inputs
@@ -32,6 +32,13 @@ _INSERT_ACTION = (
     "task_version, task_type, short_name, environment, input_uri, run_output_base, cache_key, phase, attempt, "
     "user_failures, system_failures, not_before, created_at, updated_at, output_uri, reason) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, ?, ?, '', '')"
+)
+_COPY_STEP = (
+    "INSERT INTO action (id, run, name, parent, call_group, kind, detail, task_name, short_name, input_uri, "
+    "run_output_base, phase, attempt, user_failures, system_failures, not_before, created_at, started_at, ended_at, "
+    "updated_at, output_uri, reason, value, recovered_from) "
+    "SELECT ?, ?, name, parent, call_group, kind, detail, task_name, short_name, input_uri, run_output_base, ?, "
+    "attempt, 0, 0, 0, ?, ?, ?, ?, output_uri, reason, value, ? FROM action WHERE id = ?"
 )
 _SPECS_KEPT = 256
 
@@ -166,7 +173,7 @@ class Intake:
             cache_key=cache_key_of(spec.task_template, inputs_hash) if inputs_hash else None,
         )
         try:
-            await self._dispatcher.admit(live, *statements, *written)
+            await self._dispatcher.admit(live, *statements, *written, *self._steps_to_recover(run, ROOT_ACTION))
         except sqlite3.IntegrityError as error:
             known = self._store.row("SELECT * FROM run WHERE request_id = ?", (request_id,)) if request_id else None
             if known is not None:  # the same call came twice at the same moment
@@ -264,7 +271,7 @@ class Intake:
         )
         source = self._to_recover(run, live)
         if source is None:
-            await self._admit(live, statements)
+            await self._admit(live, statements + self._steps_to_recover(run, live.name))
             return
         live.recovered_from = source[0]
         await self._admit(live, statements, Answered(time.time(), source[1], recovered=True))
@@ -378,28 +385,46 @@ class Intake:
 
     # Recovery ---------------------------------------------------------------------------------------------------------
 
+    def _origin(self, run: Run) -> sqlite3.Row | None:
+        """The run whose work ``run`` takes over, if it is a recovery."""
+        relation = run.spec.relation
+        if relation.relation_type != RelationType.RELATION_TYPE_RECOVER:
+            return None
+        origin = relation.related_to
+        return self.find_run(origin.project or run.project, origin.domain or run.domain, origin.name)
+
     def _to_recover(self, run: Run, live: Live) -> tuple[bytes, str] | None:
         """The action of another run whose outputs this one may take, and where they are."""
-        spec = run.spec
-        if spec.relation.relation_type != RelationType.RELATION_TYPE_RECOVER:
+        origin = self._origin(run)
+        if origin is None or live.name in run.spec.recover.force_rerun_actions:
             return None
-        if live.name in spec.recover.force_rerun_actions:
-            return None
-        origin = spec.relation.related_to
-        row = self.find_run(origin.project or run.project, origin.domain or run.domain, origin.name)
-        done = None if row is None else self._row_of(row["id"], live.name)
-        if done is None or row is None or done["kind"] != live.kind:
+        done = self._row_of(origin["id"], live.name)
+        if done is None or done["kind"] != live.kind:
             return None
         phase = phase_from_wire(done["phase"])
         if phase not in (ActionPhase.SUCCEEDED, ActionPhase.RECOVERED) or not done["output_uri"]:
             return None
-        if done["recovered_from"] is not None:
-            return done["recovered_from"], done["output_uri"]
-        from flyteidl2.common.identifier_pb2 import ActionIdentifier
+        return _recovered_from(run, origin, done), done["output_uri"]
 
-        identity = ActionIdentifier(name=live.name)
-        identity.run.CopyFrom(origin)
-        return identity.SerializeToString(), done["output_uri"]
+    def _steps_to_recover(self, run: Run, parent: str) -> list[Statement]:
+        """What ``parent`` did by itself in the run whose work this one takes over: traces, and answered conditions.
+
+        A control plane is never asked whether it knows a step: it says so to the parent when that begins to watch.
+        """
+        origin = self._origin(run)
+        if origin is None:
+            return []
+        good = [phase_to_wire(phase) for phase in (ActionPhase.SUCCEEDED, ActionPhase.RECOVERED)]
+        sql = "SELECT * FROM action WHERE run = ? AND parent = ? AND kind IN (?, ?) AND phase IN (?, ?)"
+        forced, now = set(run.spec.recover.force_rerun_actions), time.time()
+        found: list[Statement] = []
+        for row in self._store.rows(sql, (origin["id"], parent, TRACE, CONDITION, *good)):
+            if row["name"] in forced:
+                continue
+            self._last_action += 1
+            step = (self._last_action, run.id, phase_to_wire(ActionPhase.RECOVERED))
+            found.append((_COPY_STEP, (*step, now, now, now, now, _recovered_from(run, origin, row), row["id"])))
+        return found
 
     # Ending -----------------------------------------------------------------------------------------------------------
 
@@ -452,6 +477,16 @@ class Intake:
                 )
             )
         return found
+
+
+def _recovered_from(run: Run, origin: sqlite3.Row, done: sqlite3.Row) -> bytes:
+    """The action that first did what is taken over: of the run that is recovered, or of one before it."""
+    if done["recovered_from"] is not None:
+        return bytes(done["recovered_from"])
+    identity = ActionIdentifier(name=done["name"])
+    identity.run.org, identity.run.name = origin["org"] or run.org, origin["name"]
+    identity.run.project, identity.run.domain = origin["project"], origin["domain"]
+    return identity.SerializeToString()
 
 
 def with_defaults(inputs: Inputs, spec: TaskSpec) -> Inputs:

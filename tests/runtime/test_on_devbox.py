@@ -1,5 +1,6 @@
 """Steps, children and conditions of real actions: processes that a real devbox starts, kills and starts again."""
 
+import json
 import subprocess
 import sys
 import time
@@ -90,6 +91,37 @@ def test_conditions_are_asked_once_and_answered_by_anybody(away, tmp_path):
     assert finished(run) == "True 3"
     with pytest.raises(ConditionNotFoundError, match="nothing"):
         flyte.signal(run.name, "nothing", True)
+
+
+def test_a_recovered_run_makes_no_step_again_and_asks_nobody_again(away, tmp_path):
+    """Also when it was recovered before: what the first run did is handed on by each to the next."""
+    run = away.run("wishes", str(tmp_path))
+    until = time.monotonic() + 20
+    while not [one for one in flyte.remote.Condition.listall(run_name=run.name) if one.phase == "paused"]:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    flyte.signal(run.name, "go", True)
+    run.wait()
+    assert run.phase is ActionPhase.FAILED and "a wish is open" in run.error_message
+    done = marks(tmp_path)
+    assert set(done.values()) == {1} and len(done) == 6
+    again = flyte.rerun(run.name, recover=True)
+    again.wait()
+    assert again.phase is ActionPhase.FAILED
+    (tmp_path / "given").touch()
+    said = finished(last := flyte.rerun(again.name, recover=True))
+    assert said.startswith("2 [5, 5] [0, 1, 2] 10 True ")
+    assert marks(tmp_path) == done + Counter({"given": 1})
+    assert len(set((tmp_path / "times").read_text().split())) == 1, "time was asked for again"
+    listed = subprocess.run(
+        [sys.executable, "-m", "flyte.cli.main", "-of", "json", "get", "action", last.name, "--remote"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    phases = Counter(one["phase"] for one in json.loads(listed.stdout))
+    assert phases == {"recovered": 6, "succeeded": 1}
 
 
 def test_a_condition_that_nobody_answers(away):

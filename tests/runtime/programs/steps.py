@@ -156,3 +156,18 @@ async def many_steps(n: int) -> float:
 @flyte.trace
 async def fast(x: int) -> int:
     return x
+
+
+@env.task
+async def wishes(folder: str) -> str:
+    """Fails until it is given what it wishes for."""
+    said = [str(await fetch(folder, 1)), str(look(folder, 5)), str([x async for x in items(folder)])]
+    said.append(str(await child(folder, 1)))
+    go = await flyte.new_condition.aio("go", "Go on?")
+    said.append(str(await go.wait.aio()))
+    said.append(str(flyte.durable.time()))
+    (Path(folder) / "times").open("a").write(f"{said[-1]}\n")
+    if not (Path(folder) / "given").exists():
+        raise flyte.errors.NonRecoverableError("a wish is open")
+    mark(folder, "given")
+    return " ".join(said)
