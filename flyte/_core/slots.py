@@ -126,6 +126,16 @@ class Slots:
             self._resuming.append(request)
             self._grant()
 
+    def insist(self, request: Request) -> None:
+        """One that wants to go on has waited long enough, and goes on beside those who have the slots.
+
+        It is no new body, and it may be the one that ends them: a caller, say, whose time for them is over.
+        """
+        if request.state == "resuming":
+            self._resuming.remove(request)
+            self.occupy(request)
+            request.granted()
+
     def retreat(self, request: Request) -> None:
         """A body that went on without the slot that it was to have again waits once more."""
         if request.state == "resuming":

@@ -105,13 +105,20 @@ def test_they_run_at_the_same_time():
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_no_more_bodies_than_workers_run_at_once(n, tmp_path):
+    (tmp_path / "marks").mkdir()
+
     @env.task
     def counted(folder: str, x: int) -> int:
-        mark = Path(folder) / str(x)
-        mark.touch()
-        seen = len(list(Path(folder).iterdir()))
+        marks, met = Path(folder) / "marks", Path(folder) / "met"
+        (marks / str(x)).touch()
+        # All workers have met once; until then a body waits for the others, who may still be starting.
+        until = time.monotonic() + 10
+        while len(list(marks.iterdir())) < n and not met.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        met.touch()
         time.sleep(0.05)
-        mark.unlink()
+        seen = len(list(marks.iterdir()))
+        (marks / str(x)).unlink()
         return seen
 
     @env.task
@@ -146,6 +153,26 @@ def test_a_body_woken_by_a_timer_waits_for_a_slot(tmp_path):
         return seen
 
     assert run(main, str(tmp_path / "running"), n=1) is False
+
+
+def test_a_caller_keeps_its_limit_of_time_while_all_slots_are_taken():
+    """Those who have them may be what it would end."""
+
+    @env.task
+    async def sleeps() -> None:
+        await asyncio.sleep(60)
+
+    @env.task
+    async def main() -> str:
+        try:
+            await asyncio.wait_for(asyncio.gather(sleeps(), sleeps()), 0.5)
+        except TimeoutError:
+            return "too long"
+        return "in time"
+
+    begun = time.monotonic()
+    assert run(main) == "too long"
+    assert time.monotonic() - begun < 30
 
 
 def test_values_cross_as_in_one_process():
@@ -384,9 +411,9 @@ def test_reports_and_traces_work(tmp_path):
 
 
 def test_timeouts_count_from_the_start_of_the_body():
-    @env.task(timeout=flyte.Timeout(max_runtime=1))
+    @env.task(timeout=flyte.Timeout(max_runtime=2))
     def naps() -> None:
-        time.sleep(0.4)
+        time.sleep(0.6)
 
     @env.task
     async def main() -> int:

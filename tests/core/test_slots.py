@@ -45,6 +45,25 @@ def test_who_runs_already_counts_and_one_that_goes_on_without_a_slot_keeps_new_o
     assert asking.slots.running == asking.slots.waiting == 0
 
 
+def test_one_that_goes_on_without_a_slot_counts_until_it_pauses():
+    asking = Asking(1)
+    parent = asking.ask("parent")
+    asking.slots.pause(parent)
+    asking.ask("child", depth=1)
+    asking.slots.resume(parent)
+    assert asking.granted == ["parent", "child"]
+    asking.slots.insist(parent)
+    asking.slots.insist(parent)
+    assert asking.granted == ["parent", "child", "parent"] and asking.slots.running == 2
+    asking.ask("other")
+    asking.end("child")
+    assert asking.granted[3:] == [], "the parent has the only slot"
+    asking.slots.pause(parent)
+    assert asking.granted[3:] == ["other"]
+    asking.slots.insist(parent)  # it waits for a call again: nothing to insist on
+    assert asking.granted[3:] == ["other"] and asking.slots.running == 1
+
+
 def test_processors_are_counted_apart_from_bodies():
     asking = Asking(4)
     asking.slots.cpus = 2 * WHOLE

@@ -19,6 +19,12 @@ from .history import Steps
 from .process import WorkerProcess
 from .relay import VALUE
 
+WAKES_WITHIN_S = 1.0
+"""How long a body that something else than a call has woken waits for a slot at most.
+
+Rather one body more than there are slots, for a moment, than a caller whose limit of time is not kept.
+"""
+
 
 class Passing:
     """The bytes of a call's inputs and result, which go from one worker to the other as they are.
@@ -122,6 +128,8 @@ class Attempt:
         """Something else than a call woke its body, which waits for a slot."""
         if self.request.state == "paused":
             self.slots.resume(self.request)
+            if self.request.state == "resuming":
+                self._loop.call_later(WAKES_WITHIN_S, self.slots.insist, self.request)
 
     def deliver(self, *message: Any) -> None:
         """Send what lets the body go on; as soon as there is a slot for it."""
