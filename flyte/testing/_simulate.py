@@ -28,6 +28,8 @@ from ._run import TrialController
 __all__ = ["Schedule", "SimulatedRun", "simulate"]
 
 _SHRINKING_S = 10.0
+_COLLECTED_EVERY = 16
+"""After so many runs the garbage of all is collected."""
 _MOST_TIMES = 50
 _LINES = 40
 
@@ -123,14 +125,22 @@ def simulate(
     with warnings.catch_warnings():
         # What a process that was cut had not come to await, nobody ever will; that is nobody's mistake.
         warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        # Python says so while it collects garbage, for which it imports something; that fails where it happens to
+        # collect inside a function without built-ins, as named tuples have. So it collects here alone.
+        collects = gc.isenabled()
+        gc.disable()
         try:
             for number in range(first, first + runs):
+                if (number - first) % _COLLECTED_EVERY == 0:
+                    gc.collect()
                 schedule = simulation.schedule_of(number, crashes)
                 simulated, wrong = simulation.run(schedule)
                 if wrong is not None:
                     raise simulation.failure(number, simulated, wrong, crashes) from wrong.cause
         finally:
             gc.collect()
+            if collects:
+                gc.enable()
     return first
 
 

@@ -123,7 +123,7 @@ async def test_dry_runs_of_builders_that_come_with_flyte(capsys, monkeypatch):
     assert [(event.kind, event.text) for event in events] == [("shown", result.dockerfile)]
     assert "uv pip install ib7" in (await ImageBuildEngine.build(image, "remote", dry_run=True)).dockerfile
     assert capsys.readouterr().out == ""
-    with pytest.raises(ImageBuildError, match="needs a control plane"):
+    with pytest.raises(ImageBuildError, match="that is a service of hosted control planes"):
         await ImageBuildEngine.build(image, "remote", force=True)
 
 
