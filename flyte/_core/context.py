@@ -297,16 +297,20 @@ class Calls:
         """The attempt's checkpoint, once it was asked for."""
         self.record: Any = None
         """What the journal knows of the action, if the run is remembered."""
-        self._sequences: dict[tuple[str, str, str | None], int] | None = None
+        self._sequences: dict[tuple[str, str | None], dict[str, int]] | None = None
         self._running: set[asyncio.Task[Any]] | None = None
 
     def next_sequence(self, identity: str, inputs_hash: str, group: str | None) -> int:
         """How many equal calls were made, this one included; the first is 1."""
-        key = (identity, inputs_hash, group)
+        key = (identity, group)
         with _lock:  # a sync body may call from several threads
             if self._sequences is None:
                 self._sequences = {}
-            self._sequences[key] = sequence = self._sequences.get(key, 0) + 1
+            # In two steps, because a tuple kept for each call is one more object for the garbage collector to look at.
+            counts = self._sequences.get(key)
+            if counts is None:
+                counts = self._sequences[key] = {}
+            counts[inputs_hash] = sequence = counts.get(inputs_hash, 0) + 1
         return sequence
 
     def responsible(self) -> "Calls":

@@ -113,11 +113,16 @@ def _classes_in(annotation: Any, seen: dict[Any, Any]) -> ClassCheck | None:
             not isinstance(value, target) or (type(value) is target and (inner is None or inner(value)))
         )
     if origin in (list, set, frozenset, tuple):
+        item = _annotations.resolve(args[0])[0] if args else None
+        was_seen = item in seen
         tests = [_classes_in(arg, seen) for arg in args if arg is not Ellipsis]
         if not any(tests):
             return None
         if len(tests) == 1 and tests[0] is not None:
             test = tests[0]
+            if not was_seen and item in seen and seen[item] is None:
+                exact = frozenset((item,))  # models without models: their class is all there is to see
+                return lambda value: exact.issuperset(map(type, value)) or all(map(test, value))
             return lambda value: all(map(test, value))
         return lambda value: all(t is None or t(v) for t, v in zip(tests, value, strict=False))
     if origin is dict:

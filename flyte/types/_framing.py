@@ -23,6 +23,8 @@ _SHORT = [bytes((n,)) for n in range(128)]
 
 def varint(number: int) -> bytes:
     """A number in base 128, least significant group first; a negative one as its 64-bit two's complement."""
+    if 127 < number < 16384:  # sizes of values, mostly
+        return bytes((number & 127 | 128, number >> 7))
     if number < 0:
         number += 1 << 64
     groups = bytearray()
@@ -37,6 +39,16 @@ def frame(tag: bytes, body: bytes) -> bytes:
     """A length-delimited field."""
     size = len(body)
     return tag + (_SHORT[size] if size < 128 else varint(size)) + body
+
+
+def member(name: bytes, literal: bytes) -> bytes:
+    """A member of a LiteralMap; ``name`` is what stands before its literal."""
+    size = len(literal)
+    if size < 128:
+        body = name + _SHORT[size] + literal
+        size = len(body)
+        return MEMBER + (_SHORT[size] if size < 128 else varint(size)) + body
+    return frame(MEMBER, frame(name, literal))
 
 
 def primitive(body: bytes) -> bytes:

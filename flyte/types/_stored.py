@@ -44,8 +44,8 @@ def pack_literals(names: Sequence[bytes], literals: Sequence[bytes]) -> bytes:
     :param names: :func:`pack_name` of each.
     """
     if len(names) == 1:  # by far the commonest
-        return framing.frame(framing.MEMBER, framing.frame(names[0], literals[0]))
-    return b"".join([framing.frame(framing.MEMBER, framing.frame(n, v)) for n, v in zip(names, literals, strict=True)])
+        return framing.member(names[0], literals[0])
+    return b"".join([framing.member(name, literal) for name, literal in zip(names, literals, strict=True)])
 
 
 def pack_name(name: str) -> bytes:
