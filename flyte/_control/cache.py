@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from flyte._core.context import Execution, TaskContext
 from flyte._core.home import home_dir
@@ -72,20 +72,19 @@ async def run_cached(
     if key is None or store is None:
         return await call()
     if not cache.serialize or use == "refresh":
-        return await _run_or_take(plan, context, key, cache, use, call)
+        return await _run_or_take(plan, context, key, store, use, call)
     async with _reserved(plan, key):
-        result = await _run_or_take(plan, context, key, cache, use, call)
+        result = await _run_or_take(plan, context, key, store, use, call)
         store.flush()  # whoever waits for the key must find it
         return result
 
 
 async def _run_or_take(
-    plan: Plan, context: TaskContext, key: str, cache: Cache, use: Use, call: Callable[[], Awaitable[Any]]
+    plan: Plan, context: TaskContext, key: str, store: "CacheStore", use: Use, call: Callable[[], Awaitable[Any]]
 ) -> Any:
-    store = _store()
     clock = context.execution.clock
-    if use != "refresh" and store is not None:
-        age = cache.max_age
+    if use != "refresh":
+        age = cast(Cache, plan.task.cache).max_age
         kept = store.get(key, age.total_seconds() if isinstance(age, datetime.timedelta) else age, clock.time())
         if kept is not None:
             try:
@@ -103,7 +102,7 @@ async def _run_or_take(
     if record is not None:
         record.cache = "refresh" if use == "refresh" else "miss"
     result = await call()
-    if use != "read" and store is not None:
+    if use != "read":
         try:
             outputs = record.outputs if record is not None else None
             if outputs is None:
@@ -129,6 +128,9 @@ def key_of(plan: Plan, cache: Cache, inputs_hash: str) -> str | None:
 
 
 # The file -------------------------------------------------------------------------------------------------------------
+
+
+_PUT = "INSERT OR REPLACE INTO result VALUES (?, ?, ?, ?)"
 
 
 class CacheStore:
@@ -203,9 +205,12 @@ class CacheStore:
             if not rows:
                 return
             try:
-                self._file.execute("BEGIN IMMEDIATE")
-                self._file.executemany("INSERT OR REPLACE INTO result VALUES (?, ?, ?, ?)", rows)
-                self._file.execute("COMMIT")
+                if len(rows) == 1:  # one statement is a transaction by itself, for less
+                    self._file.execute(_PUT, rows[0])
+                else:
+                    self._file.execute("BEGIN IMMEDIATE")
+                    self._file.executemany(_PUT, rows)
+                    self._file.execute("COMMIT")
             except self._error as error:
                 if self._file.in_transaction:
                     self._file.execute("ROLLBACK")
