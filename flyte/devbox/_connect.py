@@ -106,18 +106,20 @@ class ConnectServices:
         except _Failed as failed:
             body = json.dumps(failed.document).encode()
             if not streamed:
-                return Answer(_HTTP[failed.code], body, {"Content-Type": "application/json"})
+                # Whoever is not admitted is not listened to either: the request was not read.
+                kept = failed.code != "unauthenticated"
+                return Answer(_HTTP[failed.code], body, {"Content-Type": "application/json"}, kept)
             return Answer(body=_once(_envelope(_LAST, _end(failed))), headers=_STREAM)
         return Answer(body=_messages(handler, message, context), headers=_STREAM)
 
     async def _read(self, request: Request, streamed: bool) -> tuple[Any, Any]:
-        raw = await request.whole(_LARGEST_BYTES)
         if not self._admit(request.headers.get("authorization", "")):
             raise _Failed(
                 "unauthenticated",
                 "the devbox wants its token, which lies in devbox/token of FLYTE_HOME; a client that cannot show one "
                 "is served by a devbox that was started with --no-token",
             )
+        raw = await request.whole(_LARGEST_BYTES)
         handler = self._handler(request)
         if handler is None or handler.request_streaming or handler.response_streaming != streamed:
             raise _Failed("unimplemented", f"the devbox does not serve {request.target}")

@@ -259,6 +259,9 @@ class Dispatcher:
             fault = Fault("SecretNotFound", str(error.args[0]), "user", recoverable=False)
         except OSError as error:
             fault = Fault("CannotStart", f"the attempt could not be started: {error}", "system")
+        except Exception as error:  # a mistake of ours ends the attempt, rather than leave it running for ever
+            logger.exception("attempt %d of action %s could not be started", number, live.name)
+            fault = Fault("CannotStart", f"the attempt could not be started: {error!r}", "system")
         else:
             self.store.submit([attempt_ticket(live)])
             self._spawn(self._follow(live, live.ticket, number))

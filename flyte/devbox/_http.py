@@ -112,10 +112,9 @@ class Request:
 
     async def _chunk_size(self) -> int:
         word = (await self._line()).partition(b";")[0].strip()
-        try:
-            return int(word, 16)
-        except ValueError:
-            raise Refused(400, "the length of a chunk cannot be read") from None
+        if not word or word.strip(b"0123456789abcdefABCDEF"):  # int() would take a sign as well
+            raise Refused(400, "the length of a chunk cannot be read")
+        return int(word, 16)
 
     async def _line(self) -> bytes:
         async with asyncio.timeout(_IDLE_S):
@@ -127,11 +126,13 @@ class Answer:
     """What a client is told.
 
     :param body: whole, or in pieces as they come to be known.
+    :param keep: whether the connection may be used again; not where the request was not read to its end.
     """
 
     status: int = 200
     body: bytes | AsyncIterator[bytes] = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    keep: bool = True
 
 
 Handler = Callable[[Request], Awaitable[Answer]]
@@ -187,6 +188,7 @@ class HttpServer:
             if handler is None:
                 raise Refused(405, f"method {method} is not served")
             answer = await handler(request)
+            keep = keep and answer.keep
         except Refused as refused:
             # The body may be there still, unread, so nothing else can come on this connection.
             answer, keep = Answer(refused.status, f"{refused}\n".encode()), False

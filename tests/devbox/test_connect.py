@@ -182,6 +182,28 @@ async def test_a_stream_wants_one_message(http, body):
     assert flags == 2 and json.loads(end)["error"]["code"] == "invalid_argument"
 
 
+@pytest.mark.parametrize("size", [b"-5", b"+5", b"", b"x", b"0x5"])
+async def test_the_length_of_a_chunk_is_a_plain_number(http, shared_home, size):
+    port = read_endpoint(shared_home.folder)["http_port"]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    token = (shared_home.folder / "token").read_text()
+    head = f"POST {LIST} HTTP/1.1\r\nAuthorization: Bearer {token}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    writer.write(head.encode() + size + b"\r\nabcde\r\n")
+    async with asyncio.timeout(10):
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+    writer.close()
+
+
+async def test_who_has_no_token_is_not_listened_to(shared_home):
+    """The answer comes before the body, of which nothing is kept, and ends the connection."""
+    port = read_endpoint(shared_home.folder)["http_port"]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"POST {LIST} HTTP/1.1\r\nContent-Length: 250000000\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        assert (await reader.read()).startswith(b"HTTP/1.1 401 ")
+    writer.close()
+
+
 async def test_another_method_is_refused(http):
     answer = await http.delete("/")
     assert answer.status_code == 405

@@ -24,6 +24,11 @@ from flyteidl2.workflow import run_service_pb2 as service
 from flyteidl2.workflow.run_definition_pb2 import TaskAction, TraceAction
 from flyteidl2.workflow.run_service_pb2_grpc import RunServiceStub
 
+from flyte.devbox._plane import Devbox
+from flyte.devbox.executors.process import ProcessExecutor
+
+from .conftest import connected
+
 
 def number(x: int) -> Inputs:
     inputs = Inputs()
@@ -419,6 +424,24 @@ async def test_a_recovered_run_takes_what_the_first_had(client, spec_of, parent)
     assert (await client.wait(forced, "part")).status.phase == P.ACTION_PHASE_SUCCEEDED
     for one in (again, forced):
         await client.runs.AbortRun(service.AbortRunRequest(run_id=one))
+
+
+async def test_a_mistake_of_an_executor_ends_the_action(tmp_path, spec_of):
+    """It is ours, not the task's; but nobody is to wait for it for ever."""
+
+    class Mistaken(ProcessExecutor):
+        def start(self, order):
+            raise ZeroDivisionError("a mistake")
+
+    box = Devbox(tmp_path / "devbox", executor=Mistaken(warm=False))
+    await box.start()
+    try:
+        async with connected(box.folder) as own, asyncio.timeout(20):
+            details = await own.wait(await own.run(spec_of("double")))
+    finally:
+        await box.close()
+    assert details.status.phase == P.ACTION_PHASE_FAILED
+    assert details.error_info.code.endswith("CannotStart") and "a mistake" in details.error_info.message
 
 
 # Lists and refusals ---------------------------------------------------------------------------------------------------
